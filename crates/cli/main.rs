@@ -1,0 +1,5 @@
+//! The `sconce` binary.
+
+fn main() -> anyhow::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! Compute kernels behind safe functions, each with a scalar reference.

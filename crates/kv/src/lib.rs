@@ -1,0 +1,1 @@
+//! Paged KV cache bookkeeping: blocks, tables, prefix cache, quotas; no tensors.

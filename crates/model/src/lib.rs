@@ -1,0 +1,1 @@
+//! GGUF validation and loading, the Llama forward over mixed batches, sampling, synthetic models.

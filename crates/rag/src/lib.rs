@@ -1,0 +1,1 @@
+//! Role documents: parse, chunk, store, retrieve, answer with checked citations.

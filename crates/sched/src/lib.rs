@@ -1,0 +1,1 @@
+//! Continuous-batching scheduler: sequences, priorities, step plans; no tensors, no clock.
