@@ -1,0 +1,216 @@
+//! The way in: cheap to clone, never blocks, refuses at once when the engine is full.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+use prometheus_client::registry::Registry;
+use sconce_model::sampling::SamplingParams;
+use sconce_text::{ChatTemplate, Tokenizer};
+use tokio::sync::mpsc;
+
+use crate::event::{Generation, GenerationEvent, GenerationEventKind, Permit};
+use crate::metrics::EngineMetrics;
+use crate::request::{GenerateRequest, SubmitError};
+
+/// Events a request's channel holds before its reader makes the sequence pause.
+pub const EVENT_CAPACITY: usize = 64;
+
+/// Facts about the served model.
+#[derive(Debug, Clone)]
+pub struct ModelInfo {
+    /// The id that requests name.
+    pub id: String,
+    /// Seconds since the Unix epoch at which it was loaded.
+    pub created: u64,
+    /// Longest sequence served: the model's context, or less by configuration or memory.
+    pub context_length: usize,
+    /// Number of tokens in the vocabulary.
+    pub vocabulary_size: usize,
+    /// Sequences that run at once.
+    pub max_num_seqs: usize,
+    /// Blocks of the KV cache.
+    pub num_blocks: usize,
+    /// Tokens a block holds.
+    pub block_size: usize,
+}
+
+/// A message to the engine thread.
+pub(crate) enum Command {
+    Submit(Submission),
+    /// Wakes an idle engine, so that it sees a changed flag.
+    Wake,
+}
+
+/// A request on its way in.
+pub(crate) struct Submission {
+    pub request: GenerateRequest,
+    pub events: mpsc::Sender<GenerationEvent>,
+    pub arrived: Instant,
+}
+
+/// What the handle and the engine thread share.
+pub(crate) struct Shared {
+    pub model: ModelInfo,
+    pub tokenizer: Arc<Tokenizer>,
+    pub template: Option<ChatTemplate>,
+    pub metrics: EngineMetrics,
+    pub started: Instant,
+    /// Milliseconds after `started` at which the loop last completed a step.
+    pub last_step_ms: AtomicU64,
+    /// Set by [`EngineHandle::shutdown`]: admit nothing new, end when idle.
+    pub draining: AtomicBool,
+    /// Set by [`EngineHandle::cut`]: end everything now.
+    pub cut: AtomicBool,
+    /// Set when the thread has ended, for whatever reason.
+    pub stopped: AtomicBool,
+}
+
+/// A handle on a running engine.
+#[derive(Clone)]
+pub struct EngineHandle {
+    pub(crate) inbox: SyncSender<Command>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) in_engine: Arc<AtomicUsize>,
+    pub(crate) limit: usize,
+}
+
+/// Why the canary token did not come. `Display` is fit for an operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CanaryError {
+    /// The engine refused it.
+    #[error("the engine refused a canary token: {0}")]
+    Refused(SubmitError),
+    /// No token within the time.
+    #[error("no canary token within {0:?}")]
+    TimedOut(Duration),
+    /// The busy loop has not completed a step for too long.
+    #[error("the engine is busy, but its last step ended {0:?} ago")]
+    Stalled(Duration),
+    /// The token came back as an error.
+    #[error("the canary token failed: {0}")]
+    Failed(String),
+}
+
+impl EngineHandle {
+    /// Submits a request; the answer is a stream of events. Never blocks.
+    ///
+    /// # Errors
+    /// [`SubmitError`] when a field is out of range, the engine is full, draining or gone.
+    pub fn generate(&self, request: GenerateRequest) -> Result<Generation, SubmitError> {
+        request.validate(self.shared.model.vocabulary_size)?;
+        let limit = self.shared.model.context_length - 1;
+        if request.prompt.len() > limit {
+            return Err(SubmitError::PromptTooLong { prompt_tokens: request.prompt.len(), limit });
+        }
+        if self.shared.draining.load(Ordering::Acquire) {
+            return Err(SubmitError::ShuttingDown);
+        }
+        let overloaded = SubmitError::Overloaded { limit: self.limit };
+        let permit = Permit::acquire(&self.in_engine, self.limit).ok_or(overloaded.clone())?;
+        let (sender, events) = mpsc::channel(EVENT_CAPACITY);
+        let submission = Submission { request, events: sender, arrived: Instant::now() };
+        match self.inbox.try_send(Command::Submit(submission)) {
+            Ok(()) => Ok(Generation { events, _permit: permit }),
+            Err(TrySendError::Full(_)) => Err(overloaded),
+            Err(TrySendError::Disconnected(_)) => Err(SubmitError::Stopped),
+        }
+    }
+
+    /// Facts about the served model.
+    #[must_use]
+    pub fn model(&self) -> &ModelInfo {
+        &self.shared.model
+    }
+
+    /// The model's tokenizer.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
+        &self.shared.tokenizer
+    }
+
+    /// The model's chat template, if it has one.
+    #[must_use]
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.shared.template.as_ref()
+    }
+
+    /// The engine's metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &EngineMetrics {
+        &self.shared.metrics
+    }
+
+    /// Registers the engine's metrics.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.shared.metrics.register(registry);
+    }
+
+    /// Whether the engine still admits requests.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether the engine thread has ended.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.shared.stopped.load(Ordering::Acquire)
+    }
+
+    /// Proves that the loop decodes: one token through the model when idle, a recent step when busy.
+    ///
+    /// # Errors
+    /// [`CanaryError`] saying what did not happen within `timeout`.
+    pub async fn canary(&self, timeout: Duration) -> Result<(), CanaryError> {
+        let shared = &self.shared;
+        let stopped = CanaryError::Refused(SubmitError::Stopped);
+        if self.is_stopped() {
+            return Err(stopped);
+        }
+        if self.in_engine.load(Ordering::Acquire) > 0 {
+            let last_step = Duration::from_millis(shared.last_step_ms.load(Ordering::Acquire));
+            let since = shared.started.elapsed().saturating_sub(last_step);
+            if since <= timeout {
+                return Ok(());
+            }
+        }
+        let sampling = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
+        let prompt = vec![shared.tokenizer.bos().unwrap_or(0)];
+        let request = GenerateRequest { prompt, n: 1, sampling, max_tokens: Some(1), ..GenerateRequest::default() };
+        let mut generation = self.generate(request).map_err(CanaryError::Refused)?;
+        let ended = tokio::time::timeout(timeout, async {
+            while let Some(event) = generation.next().await {
+                match event.kind {
+                    GenerationEventKind::Finished { .. } => return Ok(()),
+                    GenerationEventKind::Failed { error } => return Err(CanaryError::Failed(error.to_string())),
+                    GenerationEventKind::Started { .. } | GenerationEventKind::Delta { .. } => {}
+                }
+            }
+            Err(stopped)
+        });
+        ended.await.unwrap_or(Err(CanaryError::TimedOut(timeout)))
+    }
+
+    /// Stops admitting; what is in the engine goes on to its end.
+    pub fn shutdown(&self) {
+        self.shared.draining.store(true, Ordering::Release);
+        // A full inbox needs no waking: the loop is busy and sees the flag.
+        let _ = self.inbox.try_send(Command::Wake);
+    }
+
+    /// Ends everything that still runs with [`crate::GenerationError::ShuttingDown`], after [`EngineHandle::shutdown`].
+    pub fn cut(&self) {
+        self.shared.cut.store(true, Ordering::Release);
+        self.shutdown();
+    }
+}
+
+impl fmt::Debug for EngineHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineHandle").field("model", &self.shared.model.id).finish_non_exhaustive()
+    }
+}
