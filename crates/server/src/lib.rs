@@ -1,1 +1,30 @@
 //! HTTP: the OpenAI-compatible surface over engine and documents.
+//!
+//! Invariants:
+//! - A body is parsed once, at the edge, into a `Valid…` type; handlers never check a number again.
+//! - Every error leaves as an [`ApiError`]: OpenAI's shape, a status, the field at fault. A stream ends with `[DONE]` or
+//!   an error event.
+//! - Nothing waits without a bound: bodies, requests in progress, store calls, connections and the drain have limits;
+//!   what exceeds them gets its answer at once.
+//! - Dropping a response aborts what it waits for.
+//! - Store calls block, so they run on threads of their own, never on those that serve connections.
+//! - It knows nothing of kernels, tensors or blocks.
+
+pub mod body;
+pub mod error;
+mod guard;
+pub mod ids;
+mod metrics;
+pub mod openai;
+pub mod pages;
+mod router;
+mod routes;
+mod serve;
+pub mod sse;
+mod state;
+pub mod validate;
+
+pub use error::ApiError;
+pub use router::router;
+pub use serve::serve;
+pub use state::{AppState, ServerOptions};

@@ -1,0 +1,123 @@
+//! `POST /v1/completions`.
+
+use super::answers::{Answers, ChunkFormat};
+use super::logprobs;
+use crate::body::JsonBody;
+use crate::error::ApiError;
+use crate::ids::{new_id, unix_seconds};
+use crate::openai::completions::{Completion, CompletionChoice};
+use crate::openai::usage::Usage;
+use crate::sse;
+use crate::state::AppState;
+use crate::validate::completions::{Prompt, ValidCompletion};
+use crate::validate::{Fields, ModelLimits};
+use axum::Json;
+use axum::extract::State;
+use axum::response::sse::Event;
+use axum::response::{IntoResponse, Response};
+use sconce_engine::{EngineHandle, Special, TokenLogprob, Tokenizer};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The longest model name that is looked at, in bytes.
+pub(crate) const MAX_NAME_BYTES: usize = 512;
+
+/// What the loaded model bounds.
+pub(crate) fn limits(engine: &EngineHandle) -> ModelLimits {
+    let model = engine.model();
+    ModelLimits { context_length: model.context_length, vocabulary_size: model.vocabulary_size }
+}
+
+/// Answers one or more prompts.
+pub(crate) async fn create(State(state): State<AppState>, JsonBody(body): JsonBody) -> Result<Response, ApiError> {
+    let engine = state.engine()?;
+    let fields = Fields::body(&body)?;
+    state.check_model(engine.model(), fields.string("model", MAX_NAME_BYTES)?)?;
+    let valid = ValidCompletion::parse(&fields, limits(engine))?;
+    let prompts = tokenized(engine, valid.prompts).await?;
+    let answers = Answers::submit(engine, &valid.generation, prompts, "prompt")?;
+    let format = Format {
+        id: new_id("cmpl-"),
+        created: unix_seconds(),
+        model: engine.model().id.clone(),
+        tokenizer: valid.logprobs.then(|| engine.tokenizer().clone()),
+        offsets: HashMap::new(),
+        usage_in_chunks: valid.generation.include_usage,
+    };
+    if valid.generation.stream {
+        let events = answers.stream(format, valid.generation.include_usage);
+        return Ok(sse::respond(events, state.options.keep_alive));
+    }
+    let (choices, usage) = answers.whole().await?;
+    let choice = |(index, choice): (usize, super::answers::WholeChoice)| CompletionChoice {
+        index: u32::try_from(index).unwrap_or(u32::MAX),
+        text: choice.text,
+        logprobs: format.tokenizer.as_ref().map(|tokenizer| logprobs::completion(tokenizer, &choice.tokens, &mut 0)),
+        finish_reason: Some(choice.finish_reason),
+    };
+    let choices = choices.into_iter().enumerate().map(choice).collect();
+    Ok(Json(format.completion(choices, Some(Some(usage)))).into_response())
+}
+
+/// Tokenizes away from the threads that serve connections: a long prompt takes its time.
+async fn tokenized(engine: &EngineHandle, prompts: Vec<Prompt>) -> Result<Vec<Vec<u32>>, ApiError> {
+    let tokenizer = engine.tokenizer().clone();
+    let encode = move |prompt| match prompt {
+        Prompt::Text(text) => tokenizer.encode(&text, Special { add_bos: true, parse_special: true }),
+        Prompt::Tokens(tokens) => tokens,
+    };
+    tokio::task::spawn_blocking(move || prompts.into_iter().map(encode).collect())
+        .await
+        .map_err(|_| ApiError::internal("The prompt could not be tokenized; the server's log has more."))
+}
+
+struct Format {
+    id: String,
+    created: u64,
+    model: String,
+    /// Set when log probabilities are shown.
+    tokenizer: Option<Arc<Tokenizer>>,
+    /// Characters of each choice's tokens so far.
+    offsets: HashMap<u32, usize>,
+    usage_in_chunks: bool,
+}
+
+impl Format {
+    fn completion(&self, choices: Vec<CompletionChoice>, usage: Option<Option<Usage>>) -> Completion<'_> {
+        Completion {
+            id: &self.id,
+            object: "text_completion",
+            created: self.created,
+            model: &self.model,
+            choices,
+            usage,
+        }
+    }
+
+    fn chunk(&self, choice: CompletionChoice) -> Event {
+        sse::data(&self.completion(vec![choice], self.usage_in_chunks.then_some(None)))
+    }
+}
+
+impl ChunkFormat for Format {
+    fn opening(&mut self, _index: u32) -> Option<Event> {
+        None
+    }
+
+    fn delta(&mut self, index: u32, text: String, tokens: &[TokenLogprob]) -> Option<Event> {
+        let offset = self.offsets.entry(index).or_default();
+        let logprobs = self.tokenizer.as_ref().map(|tokenizer| logprobs::completion(tokenizer, tokens, offset));
+        if text.is_empty() && (logprobs.is_none() || tokens.is_empty()) {
+            return None;
+        }
+        Some(self.chunk(CompletionChoice { index, text, logprobs, finish_reason: None }))
+    }
+
+    fn finish(&mut self, index: u32, reason: &'static str) -> Event {
+        self.chunk(CompletionChoice { index, text: String::new(), logprobs: None, finish_reason: Some(reason) })
+    }
+
+    fn usage(&mut self, usage: Usage) -> Event {
+        sse::data(&self.completion(Vec::new(), Some(Some(usage))))
+    }
+}

@@ -1,0 +1,107 @@
+//! The accept loop: bounded connections, a bound on slow headers, and a drain in which running answers end.
+//! What a request means is decided by the router.
+
+use crate::router::router;
+use crate::state::AppState;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// Time between two tries when the system refuses to accept (out of file descriptors, say).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Time that answers get to carry the engine's last words after the drain is cut short.
+const CUT_GRACE: Duration = Duration::from_secs(2);
+
+/// Serves until `shutdown` resolves, then drains: nothing new is accepted, running answers end or are cut after
+/// `drain_timeout`.
+///
+/// # Errors
+/// None today; a listener that fails for good would be one.
+pub async fn serve(listener: TcpListener, state: AppState, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    let service = router(state.clone());
+    let places = Arc::new(Semaphore::new(state.options.max_connections));
+    let (closing, closed) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        // Ended connections are collected here, so that the set does not grow with the server's age.
+        while connections.try_join_next().is_some() {}
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let Some((stream, place)) = accepted else { continue };
+        let connection = Connection { header_timeout: state.options.header_timeout, closed: closed.clone() };
+        let service = TowerToHyperService::new(service.clone());
+        connections.spawn(async move {
+            connection.run(stream, service).await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    tracing::info!(connections = connections.len(), "draining");
+    state.begin_drain();
+    // The receivers may all be gone already; then there is nobody to tell.
+    let _ = closing.send(true);
+    drain(&state, &mut connections).await;
+    Ok(())
+}
+
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, place)),
+        Err(error) => {
+            tracing::warn!(%error, "accepting a connection failed");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+async fn drain(state: &AppState, connections: &mut JoinSet<()>) {
+    let all_ended = async |connections: &mut JoinSet<()>| while connections.join_next().await.is_some() {};
+    if tokio::time::timeout(state.options.drain_timeout, all_ended(connections)).await.is_ok() {
+        return;
+    }
+    tracing::warn!(connections = connections.len(), "the drain time is over; cutting what still runs");
+    if let Some(engine) = &state.engine {
+        engine.cut();
+    }
+    if tokio::time::timeout(CUT_GRACE, all_ended(connections)).await.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+struct Connection {
+    header_timeout: Duration,
+    closed: watch::Receiver<bool>,
+}
+
+impl Connection {
+    async fn run(mut self, stream: TcpStream, service: TowerToHyperService<axum::Router>) {
+        // Small events must not wait for more of them. A socket that cannot do this is still served.
+        let _ = stream.set_nodelay(true);
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(self.header_timeout);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            _ = self.closed.wait_for(|closing| *closing) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "connection ended early");
+        }
+    }
+}

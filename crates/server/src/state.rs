@@ -1,0 +1,175 @@
+//! What every handler shares: engine, store, options, permits, metrics. Cloning is cheap.
+
+use crate::error::ApiError;
+use crate::metrics::ServerMetrics;
+use prometheus_client::registry::Registry;
+use sconce_engine::{EngineHandle, ModelInfo};
+use sconce_rag::Store;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// What an operator may set. Every bound has a default that suits a machine of one's own.
+#[derive(Clone)]
+pub struct ServerOptions {
+    /// Further names that requests may use for the model.
+    pub aliases: Vec<String>,
+    /// When set, `/v1` asks for `Authorization: Bearer <key>`.
+    pub api_key: Option<String>,
+    /// Whether browsers on other origins may call (CORS, any origin).
+    pub cors: bool,
+    /// The largest JSON body, in bytes.
+    pub max_json_bytes: usize,
+    /// The largest uploaded file, in bytes.
+    pub max_file_bytes: usize,
+    /// Requests to `/v1` in progress at once; more get a 429.
+    pub max_concurrent_requests: usize,
+    /// Open connections; more wait to be accepted.
+    pub max_connections: usize,
+    /// Store and retrieval calls that run at once, each on a thread of its own.
+    pub max_store_calls: usize,
+    /// Store and retrieval calls that may wait for one of those threads; more get a 429.
+    pub max_waiting_store_calls: usize,
+    /// Time a client has to send its headers.
+    pub header_timeout: Duration,
+    /// Time a client has to send its body.
+    pub body_timeout: Duration,
+    /// Time within which `/ready` wants a sign of life from the engine.
+    pub canary_timeout: Duration,
+    /// Time that running answers get after a shutdown begins.
+    pub drain_timeout: Duration,
+    /// Time without an event after which a stream sends a comment, so that proxies keep it open.
+    pub keep_alive: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            aliases: Vec::new(),
+            api_key: None,
+            cors: false,
+            max_json_bytes: 8 << 20,
+            max_file_bytes: 64 << 20,
+            max_concurrent_requests: 256,
+            max_connections: 1024,
+            max_store_calls: 4,
+            max_waiting_store_calls: 64,
+            header_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(60),
+            canary_timeout: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(10),
+        }
+    }
+}
+
+impl fmt::Debug for ServerOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The key must not reach a log.
+        f.debug_struct("ServerOptions")
+            .field("aliases", &self.aliases)
+            .field("api_key", &self.api_key.as_ref().map(|_| "set"))
+            .field("max_json_bytes", &self.max_json_bytes)
+            .field("max_file_bytes", &self.max_file_bytes)
+            .field("max_concurrent_requests", &self.max_concurrent_requests)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The state of a server.
+#[derive(Clone)]
+pub struct AppState {
+    /// The engine, when a model is loaded.
+    pub engine: Option<EngineHandle>,
+    /// Documents.
+    pub store: Arc<Store>,
+    /// Bounds and switches.
+    pub options: Arc<ServerOptions>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    registry: Registry,
+    metrics: ServerMetrics,
+    requests: Arc<Semaphore>,
+    store_calls: Arc<Semaphore>,
+    store_queue: Arc<Semaphore>,
+    draining: AtomicBool,
+}
+
+impl AppState {
+    /// A state that is ready to serve.
+    pub fn new(engine: Option<EngineHandle>, store: Arc<Store>, options: ServerOptions) -> Self {
+        let mut registry = Registry::with_prefix("sconce");
+        let metrics = ServerMetrics::default();
+        metrics.register(&mut registry);
+        if let Some(engine) = &engine {
+            engine.register_metrics(&mut registry);
+        }
+        let shared = Shared {
+            registry,
+            metrics,
+            requests: Arc::new(Semaphore::new(options.max_concurrent_requests)),
+            store_calls: Arc::new(Semaphore::new(options.max_store_calls)),
+            store_queue: Arc::new(Semaphore::new(options.max_store_calls + options.max_waiting_store_calls)),
+            draining: AtomicBool::new(false),
+        };
+        Self { engine, store, options: Arc::new(options), shared: Arc::new(shared) }
+    }
+
+    /// The engine, or the 503 that says how to load a model.
+    pub fn engine(&self) -> Result<&EngineHandle, ApiError> {
+        self.engine.as_ref().ok_or_else(ApiError::no_model)
+    }
+
+    /// Accepts the served id, an alias, or no name at all.
+    pub fn check_model(&self, served: &ModelInfo, asked: Option<&str>) -> Result<(), ApiError> {
+        match asked {
+            None | Some("") => Ok(()),
+            Some(name) if name == served.id || self.options.aliases.iter().any(|alias| alias == name) => Ok(()),
+            Some(name) => Err(ApiError::model_not_found(name, &served.id)),
+        }
+    }
+
+    /// True once a shutdown has begun.
+    pub fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Acquire)
+    }
+
+    /// Begins the shutdown: `/ready` fails and the engine admits nothing new.
+    pub fn begin_drain(&self) {
+        self.shared.draining.store(true, Ordering::Release);
+        if let Some(engine) = &self.engine {
+            engine.shutdown();
+        }
+    }
+
+    /// The server's own metrics.
+    pub(crate) fn metrics(&self) -> &ServerMetrics {
+        &self.shared.metrics
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.shared.registry
+    }
+
+    pub(crate) fn requests(&self) -> &Arc<Semaphore> {
+        &self.shared.requests
+    }
+
+    pub(crate) fn store_calls(&self) -> &Arc<Semaphore> {
+        &self.shared.store_calls
+    }
+
+    pub(crate) fn store_queue(&self) -> &Arc<Semaphore> {
+        &self.shared.store_queue
+    }
+}
+
+impl fmt::Debug for AppState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppState").field("engine", &self.engine).field("options", &self.options).finish_non_exhaustive()
+    }
+}
