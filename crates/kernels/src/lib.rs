@@ -1,1 +1,33 @@
 //! Compute kernels behind safe functions, each with a scalar reference.
+//!
+//! Invariants: every function checks shapes, types and indices before it computes; a row's result is bitwise the same
+//! whatever other rows stand beside it; nothing here knows a model, a scheduler or a file. Activations are F32.
+//! A second device goes behind the very same functions: each dispatches on the device of its tensors.
+
+mod attention;
+mod batch;
+mod block_copy;
+mod embedding;
+mod error;
+mod float_matmul;
+mod math;
+mod parallel;
+mod quant_matmul;
+pub mod reference;
+mod rms_norm;
+mod rope;
+mod silu;
+mod storage;
+mod weight;
+
+pub use attention::paged_attention;
+pub use batch::{PagedBatch, PagedBatchParts};
+pub use block_copy::{BlockCopy, block_copy};
+pub use embedding::embedding;
+pub use error::KernelError;
+pub use quant_matmul::quant_matmul;
+pub use rms_norm::{Normed, rms_norm};
+pub use rope::{RopeFrequencies, RopeTable, rope_kv_write};
+pub use silu::silu_mul;
+pub use storage::select_rows;
+pub use weight::{Weight, WeightType};

@@ -1,0 +1,80 @@
+//! The one error type of the kernels. A message names the operation, the argument and what was expected.
+
+use thiserror::Error;
+
+/// Why a kernel refused its arguments, or what the tensor library reported.
+#[derive(Debug, Error)]
+pub enum KernelError {
+    /// An argument has another shape than the operation needs.
+    #[error("{operation}: {argument} has shape {actual:?}, expected {expected}")]
+    Shape {
+        /// The kernel's name.
+        operation: &'static str,
+        /// The argument's name.
+        argument: &'static str,
+        /// The expected shape in words.
+        expected: String,
+        /// The shape that was given.
+        actual: Vec<usize>,
+    },
+    /// An argument has an element type that the operation does not compute with.
+    #[error("{operation}: {argument} has element type {actual}, expected {expected}")]
+    ElementType {
+        /// The kernel's name.
+        operation: &'static str,
+        /// The argument's name.
+        argument: &'static str,
+        /// The types that are accepted.
+        expected: &'static str,
+        /// The type that was given.
+        actual: String,
+    },
+    /// A tensor is not laid out row after row.
+    #[error("{operation}: {argument} is not contiguous; make it so before the call")]
+    NotContiguous {
+        /// The kernel's name.
+        operation: &'static str,
+        /// The argument's name.
+        argument: &'static str,
+    },
+    /// No kernel exists for the device that a tensor lies on.
+    #[error("{operation}: no kernel for the device of {argument}")]
+    Device {
+        /// The kernel's name.
+        operation: &'static str,
+        /// The argument's name.
+        argument: &'static str,
+    },
+    /// An index or a number lies outside its range.
+    #[error("{operation}: {argument}[{index}] is {value}, must be {expected}")]
+    OutOfRange {
+        /// The kernel's name.
+        operation: &'static str,
+        /// The argument's name.
+        argument: &'static str,
+        /// Where in the argument.
+        index: usize,
+        /// What stands there.
+        value: u64,
+        /// The range in words.
+        expected: String,
+    },
+    /// The length of an index array contradicts the others.
+    #[error("{operation}: {argument} has {actual} entries, expected {expected}")]
+    Length {
+        /// The kernel's name.
+        operation: &'static str,
+        /// The argument's name.
+        argument: &'static str,
+        /// The expected number of entries.
+        expected: usize,
+        /// The number that was given.
+        actual: usize,
+    },
+    /// The tensor library failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// What every kernel returns.
+pub(crate) type Result<T> = std::result::Result<T, KernelError>;

@@ -1,0 +1,104 @@
+//! The matrix product of activations with a weight of any type. The one door through which the forward multiplies.
+
+use candle_core::{Device, Tensor};
+
+use crate::error::{KernelError, Result};
+use crate::float_matmul::float_matmul;
+use crate::storage::matrix_shape;
+use crate::weight::{Weight, WeightData, WeightType};
+
+/// Rows in one call where candle would switch to its AMX kernel (32 and more), which sums in another order.
+const ROWS_BELOW_AMX: usize = 28;
+
+/// `activations [rows, inputs]` times the transpose of `weight [outputs, inputs]`, as F32 `[rows, outputs]`.
+///
+/// A row of the result is bitwise the same whatever the number of rows:
+/// - F32, F16 and BF16 go through an own product with one order of summation.
+/// - Quantized types go through candle 0.11.1, read for this. On x86-64 it chooses a kernel by the type, by the shape and, in
+///   three places, by the number of rows; each is closed here:
+///   - Q6_K with a multiple of 16 outputs uses its compact kernel for one row and its tiled one for more, which sum in
+///     another order (on AVX2, AVX-VNNI and AVX-512 alike): a lone row is computed as two, and the second is dropped.
+///   - Q4_K with a multiple of 16 outputs uses AMX, where the machine has it, from 32 rows on: such calls are cut into parts
+///     of 28 rows.
+///   - The other types and shapes (Q4_0 to Q5_1, Q2_K, Q3_K, Q5_K; Q8_0 without VNNI; outputs no multiple of 16) take one kernel
+///     for every number of rows, which computes each output by itself.
+/// - On other architectures candle's tiles depend on `rows % 4`, so the rows of the types that it repacks go one by one: slow,
+///   but invariant.
+///
+/// What is not promised: the same bits on machines of another kind. A CPU with VNNI quantizes the activations of Q8_0 in
+/// blocks of 256, one without in blocks of 32.
+///
+/// # Errors
+/// When the shapes do not fit or the activations are not contiguous F32.
+pub fn quant_matmul(activations: &Tensor, weight: &Weight) -> std::result::Result<Tensor, KernelError> {
+    let (rows, inputs) = matrix_shape(activations, "quant_matmul", "activations")?;
+    if inputs != weight.inputs() {
+        return Err(KernelError::Shape {
+            operation: "quant_matmul",
+            argument: "activations",
+            expected: format!("[rows, {}]", weight.inputs()),
+            actual: activations.dims().to_vec(),
+        });
+    }
+    if rows == 0 {
+        return Ok(Tensor::zeros((0, weight.outputs()), candle_core::DType::F32, activations.device())?);
+    }
+    match (&weight.data, activations.device()) {
+        (WeightData::Float(matrix), Device::Cpu) => float_matmul(activations, matrix),
+        (WeightData::Quantized(matrix), Device::Cpu) => {
+            let product = |part: &Tensor| -> Result<Tensor> { Ok(part.apply_op1_no_bwd(matrix.as_ref())?) };
+            match row_split(weight, rows) {
+                RowSplit::Whole => product(activations),
+                RowSplit::Doubled => {
+                    let twice = Tensor::cat(&[activations, activations], 0)?;
+                    Ok(product(&twice)?.narrow(0, 0, 1)?)
+                }
+                RowSplit::Parts(size) => {
+                    let parts = (0..rows)
+                        .step_by(size)
+                        .map(|start| product(&activations.narrow(0, start, size.min(rows - start))?))
+                        .collect::<Result<Vec<_>>>()?;
+                    Ok(Tensor::cat(&parts, 0)?)
+                }
+            }
+        }
+        _ => Err(KernelError::Device { operation: "quant_matmul", argument: "activations" }),
+    }
+}
+
+/// How the rows of one product are handed to candle so that each row always meets the same kernel.
+#[derive(Debug, PartialEq, Eq)]
+enum RowSplit {
+    Whole,
+    Doubled,
+    Parts(usize),
+}
+
+fn row_split(weight: &Weight, rows: usize) -> RowSplit {
+    let weight_type = weight.weight_type();
+    if cfg!(target_arch = "x86_64") {
+        let tiled = weight.outputs().is_multiple_of(16);
+        return match weight_type {
+            WeightType::Q6K if tiled && rows == 1 => RowSplit::Doubled,
+            WeightType::Q4K if tiled && rows > ROWS_BELOW_AMX && has_amx() => RowSplit::Parts(ROWS_BELOW_AMX),
+            _ => RowSplit::Whole,
+        };
+    }
+    let repacked =
+        matches!(weight_type, WeightType::Q4_0 | WeightType::Q8_0 | WeightType::Q4K | WeightType::Q5K | WeightType::Q6K);
+    if repacked && rows > 1 { RowSplit::Parts(1) } else { RowSplit::Whole }
+}
+
+/// Whether the processor has AMX with 8-bit tiles (CPUID leaf 7, EDX bits 24 and 25).
+fn has_amx() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        const TILES_OF_INT8: u32 = 1 << 24 | 1 << 25;
+        let features = core::arch::x86_64::__cpuid_count(7, 0);
+        features.edx & TILES_OF_INT8 == TILES_OF_INT8
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}

@@ -1,0 +1,40 @@
+//! The gate of the feed-forward network.
+
+use candle_core::{Device, Tensor};
+
+use crate::error::KernelError;
+use crate::math::exp;
+use crate::parallel::{DisjointSlice, for_ranges};
+use crate::storage::{expect_shape, f32_values, matrix_shape};
+
+const OPERATION: &str = "silu_mul";
+
+/// `silu(gate) * up` element by element, both `[rows, width]`, where `silu(x) = x / (1 + e^-x)`.
+///
+/// # Errors
+/// When the shapes differ or a tensor is not contiguous F32.
+pub fn silu_mul(gate: &Tensor, up: &Tensor) -> Result<Tensor, KernelError> {
+    let (rows, width) = matrix_shape(gate, OPERATION, "gate")?;
+    expect_shape(up, gate.dims(), OPERATION, "up")?;
+    if !matches!(gate.device(), Device::Cpu) {
+        return Err(KernelError::Device { operation: OPERATION, argument: "gate" });
+    }
+    let (gate_storage, gate_layout) = gate.storage_and_layout();
+    let gates = f32_values(&gate_storage, gate_layout, OPERATION, "gate")?;
+    let (up_storage, up_layout) = up.storage_and_layout();
+    let ups = f32_values(&up_storage, up_layout, OPERATION, "up")?;
+    let mut output = vec![0f32; gates.len()];
+    let shared = DisjointSlice::new(&mut output);
+    const CHUNK: usize = 1024;
+    for_ranges(gates.len().div_ceil(CHUNK), gates.len() * 8, |range| {
+        let start = range.start * CHUNK;
+        let end = (range.end * CHUNK).min(gates.len());
+        // SAFETY: ranges of items do not meet, so their elements do not either.
+        #[allow(unsafe_code)]
+        let places = unsafe { shared.range_mut(start, end - start) };
+        for ((place, gate), up) in places.iter_mut().zip(&gates[start..end]).zip(&ups[start..end]) {
+            *place = gate / (1.0 + exp(-gate)) * up;
+        }
+    });
+    Ok(Tensor::from_vec(output, (rows, width), gate.device())?)
+}

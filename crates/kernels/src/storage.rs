@@ -1,0 +1,114 @@
+//! Views of tensors as plain slices, checked for type and layout. The only file that looks into candle's storage for reading.
+
+use candle_core::{CpuStorage, DType, Layout, Storage, Tensor};
+
+use crate::error::{KernelError, Result};
+
+/// The element range of a contiguous layout.
+pub(crate) fn contiguous_range(
+    layout: &Layout,
+    operation: &'static str,
+    argument: &'static str,
+) -> Result<std::ops::Range<usize>> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(start..end),
+        None => Err(KernelError::NotContiguous { operation, argument }),
+    }
+}
+
+/// The CPU storage behind a guard, or an error that names the argument.
+pub(crate) fn cpu_storage<'a>(
+    storage: &'a Storage,
+    operation: &'static str,
+    argument: &'static str,
+) -> Result<&'a CpuStorage> {
+    match storage {
+        Storage::Cpu(storage) => Ok(storage),
+        _ => Err(KernelError::Device { operation, argument }),
+    }
+}
+
+/// The values of a contiguous F32 tensor on the CPU.
+pub(crate) fn f32_values<'a>(
+    storage: &'a Storage,
+    layout: &Layout,
+    operation: &'static str,
+    argument: &'static str,
+) -> Result<&'a [f32]> {
+    let range = contiguous_range(layout, operation, argument)?;
+    match cpu_storage(storage, operation, argument)? {
+        CpuStorage::F32(values) => Ok(&values[range]),
+        other => Err(element_type(operation, argument, "f32", other)),
+    }
+}
+
+/// The error for a storage of the wrong type.
+pub(crate) fn element_type(
+    operation: &'static str,
+    argument: &'static str,
+    expected: &'static str,
+    actual: &CpuStorage,
+) -> KernelError {
+    use candle_core::backend::BackendStorage;
+    KernelError::ElementType { operation, argument, expected, actual: actual.dtype().as_str().to_string() }
+}
+
+/// The two dimensions of a matrix.
+pub(crate) fn matrix_shape(tensor: &Tensor, operation: &'static str, argument: &'static str) -> Result<(usize, usize)> {
+    match *tensor.dims() {
+        [rows, columns] => Ok((rows, columns)),
+        _ => Err(KernelError::Shape {
+            operation,
+            argument,
+            expected: "[rows, columns]".to_string(),
+            actual: tensor.dims().to_vec(),
+        }),
+    }
+}
+
+/// Checks that a tensor has exactly this shape.
+pub(crate) fn expect_shape(
+    tensor: &Tensor,
+    expected: &[usize],
+    operation: &'static str,
+    argument: &'static str,
+) -> Result<()> {
+    if tensor.dims() == expected {
+        return Ok(());
+    }
+    Err(KernelError::Shape { operation, argument, expected: format!("{expected:?}"), actual: tensor.dims().to_vec() })
+}
+
+/// The rows of `matrix [rows, columns]` named in `rows`, in that order, as a new F32 matrix.
+///
+/// # Errors
+/// A row that does not exist, or a tensor that is not an F32 matrix.
+pub fn select_rows(matrix: &Tensor, rows: &[u32]) -> std::result::Result<Tensor, KernelError> {
+    const OPERATION: &str = "select_rows";
+    let (count, columns) = matrix_shape(matrix, OPERATION, "matrix")?;
+    if matrix.dtype() != DType::F32 {
+        return Err(KernelError::ElementType {
+            operation: OPERATION,
+            argument: "matrix",
+            expected: "f32",
+            actual: matrix.dtype().as_str().to_string(),
+        });
+    }
+    let (storage, layout) = matrix.storage_and_layout();
+    let values = f32_values(&storage, layout, OPERATION, "matrix")?;
+    let mut selected = Vec::with_capacity(rows.len() * columns);
+    for (index, &row) in rows.iter().enumerate() {
+        let row = row as usize;
+        if row >= count {
+            return Err(KernelError::OutOfRange {
+                operation: OPERATION,
+                argument: "rows",
+                index,
+                value: row as u64,
+                expected: format!("below {count}"),
+            });
+        }
+        selected.extend_from_slice(&values[row * columns..(row + 1) * columns]);
+    }
+    Ok(Tensor::from_vec(selected, (rows.len(), columns), matrix.device())?)
+}

@@ -1,0 +1,200 @@
+//! A weight matrix as the kernels want it: quantized blocks as they stand in the file, or floats in their own precision.
+//! No file format here: bytes, a type and a shape come in.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+use candle_core::{DType, Device, Tensor};
+use half::{bf16, f16};
+
+use crate::error::{KernelError, Result};
+
+/// The element types of weights that the kernels compute with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // The names are those of the formats themselves.
+pub enum WeightType {
+    F32,
+    F16,
+    BF16,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q2K,
+    Q3K,
+    Q4K,
+    Q5K,
+    Q6K,
+}
+
+impl WeightType {
+    /// The same type in candle's words.
+    fn ggml(self) -> GgmlDType {
+        match self {
+            Self::F32 => GgmlDType::F32,
+            Self::F16 => GgmlDType::F16,
+            Self::BF16 => GgmlDType::BF16,
+            Self::Q4_0 => GgmlDType::Q4_0,
+            Self::Q4_1 => GgmlDType::Q4_1,
+            Self::Q5_0 => GgmlDType::Q5_0,
+            Self::Q5_1 => GgmlDType::Q5_1,
+            Self::Q8_0 => GgmlDType::Q8_0,
+            Self::Q2K => GgmlDType::Q2K,
+            Self::Q3K => GgmlDType::Q3K,
+            Self::Q4K => GgmlDType::Q4K,
+            Self::Q5K => GgmlDType::Q5K,
+            Self::Q6K => GgmlDType::Q6K,
+        }
+    }
+
+    /// Elements in one block: 1 for the float types.
+    #[must_use]
+    pub fn block_elements(self) -> usize {
+        self.ggml().block_size()
+    }
+
+    /// Bytes of one block.
+    #[must_use]
+    pub fn block_bytes(self) -> usize {
+        self.ggml().type_size()
+    }
+}
+
+/// How the numbers are held.
+#[derive(Debug, Clone)]
+pub(crate) enum WeightData {
+    /// Blocks, as in the file.
+    Quantized(Arc<QTensor>),
+    /// F32, F16 or BF16, `[outputs, inputs]`.
+    Float(Tensor),
+}
+
+/// A matrix `[outputs, inputs]`, row after row; cloning shares the numbers.
+#[derive(Debug, Clone)]
+pub struct Weight {
+    pub(crate) data: WeightData,
+    weight_type: WeightType,
+    outputs: usize,
+    inputs: usize,
+}
+
+impl Weight {
+    /// Takes a matrix from little-endian bytes; they are copied once, to memory that the device owns.
+    ///
+    /// # Errors
+    /// When the length of `bytes` is not what type and shape say, or a row is not a whole number of blocks.
+    pub fn from_bytes(
+        bytes: &[u8],
+        weight_type: WeightType,
+        outputs: usize,
+        inputs: usize,
+        device: &Device,
+    ) -> std::result::Result<Self, KernelError> {
+        const OPERATION: &str = "weight";
+        if !inputs.is_multiple_of(weight_type.block_elements()) {
+            return Err(KernelError::OutOfRange {
+                operation: OPERATION,
+                argument: "inputs",
+                index: 0,
+                value: inputs as u64,
+                expected: format!("a multiple of the block of {} elements", weight_type.block_elements()),
+            });
+        }
+        let expected = outputs
+            .checked_mul(inputs / weight_type.block_elements())
+            .and_then(|blocks| blocks.checked_mul(weight_type.block_bytes()));
+        if expected != Some(bytes.len()) {
+            return Err(KernelError::Length {
+                operation: OPERATION,
+                argument: "bytes",
+                expected: expected.unwrap_or(usize::MAX),
+                actual: bytes.len(),
+            });
+        }
+        let shape = (outputs, inputs);
+        let data = match weight_type {
+            WeightType::F32 => {
+                let values: Vec<f32> =
+                    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+                WeightData::Float(Tensor::from_vec(values, shape, device)?)
+            }
+            WeightType::F16 => {
+                let values: Vec<f16> = bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
+                WeightData::Float(Tensor::from_vec(values, shape, device)?)
+            }
+            WeightType::BF16 => {
+                let values: Vec<bf16> = bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]])).collect();
+                WeightData::Float(Tensor::from_vec(values, shape, device)?)
+            }
+            quantized => {
+                let storage = quantized_storage(bytes, quantized.ggml(), device)?;
+                WeightData::Quantized(Arc::new(QTensor::new(storage, shape)?))
+            }
+        };
+        Ok(Self { data, weight_type, outputs, inputs })
+    }
+
+    /// Rounds an F32 matrix `[outputs, inputs]` to a weight type, as a test or a converter needs.
+    ///
+    /// # Errors
+    /// When the row is not a whole number of blocks or the tensor is no matrix.
+    pub fn quantize(matrix: &Tensor, weight_type: WeightType) -> std::result::Result<Self, KernelError> {
+        let (outputs, inputs) = crate::storage::matrix_shape(matrix, "weight", "matrix")?;
+        let data = match weight_type {
+            WeightType::F32 => WeightData::Float(matrix.to_dtype(DType::F32)?.contiguous()?),
+            WeightType::F16 => WeightData::Float(matrix.to_dtype(DType::F16)?.contiguous()?),
+            WeightType::BF16 => WeightData::Float(matrix.to_dtype(DType::BF16)?.contiguous()?),
+            quantized => WeightData::Quantized(Arc::new(QTensor::quantize(matrix, quantized.ggml())?)),
+        };
+        Ok(Self { data, weight_type, outputs, inputs })
+    }
+
+    /// The matrix as F32 `[outputs, inputs]`, for references and for vectors that are used as floats.
+    ///
+    /// # Errors
+    /// Only what the tensor library reports.
+    pub fn dequantize(&self) -> std::result::Result<Tensor, KernelError> {
+        Ok(match &self.data {
+            WeightData::Quantized(tensor) => tensor.dequantize(&tensor.device())?,
+            WeightData::Float(tensor) => tensor.to_dtype(DType::F32)?,
+        })
+    }
+
+    /// Rows of the matrix: the length of a result.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Columns of the matrix: the length of an activation.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// The element type.
+    #[must_use]
+    pub fn weight_type(&self) -> WeightType {
+        self.weight_type
+    }
+}
+
+/// Hands blocks to candle, whose cast of the bytes needs them aligned to 4.
+fn quantized_storage(bytes: &[u8], ggml: GgmlDType, device: &Device) -> Result<QStorage> {
+    if bytes.as_ptr().addr().is_multiple_of(4) {
+        return Ok(QStorage::from_data(Cow::Borrowed(bytes), device, ggml)?);
+    }
+    // A vector of words is aligned; the bytes behind the end of a last partial word are cut off again.
+    let mut words = vec![0u32; bytes.len().div_ceil(4)];
+    for (word, chunk) in words.iter_mut().zip(bytes.chunks(4)) {
+        let mut four = [0u8; 4];
+        four[..chunk.len()].copy_from_slice(chunk);
+        *word = u32::from_ne_bytes(four);
+    }
+    // SAFETY: every bit pattern is a valid u8, the length is that of the words in bytes, and the borrow ends before `words`.
+    #[allow(unsafe_code)]
+    let aligned = unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), words.len() * 4) };
+    Ok(QStorage::from_data(Cow::Borrowed(&aligned[..bytes.len()]), device, ggml)?)
+}
