@@ -1,0 +1,229 @@
+//! The tokenizer that everyone holds: special tokens cut out, the rest given to the vocabulary's model, ids to bytes.
+//! Streaming output lives in `detokenizer`.
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use crate::byte_pair::BytePair;
+use crate::merge::Merger;
+use crate::pre_tokenizer::PreTokenizer;
+use crate::sentencepiece::SentencePiece;
+use crate::vocabulary::{TokenKind, TokenizerError, Vocabulary, VocabularyModel, VocabularySpec};
+
+/// Texts of tokens that end a turn in one family or another, besides the ids that the file names.
+const END_TEXTS: [&str; 8] = [
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|end_of_text|>",
+    "<|endoftext|>",
+    "<end_of_turn>",
+    "<|return|>",
+];
+
+/// How special tokens take part in an encoding.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Special {
+    /// Begin with BOS if the vocabulary wants it. It is never doubled: a text that, parsed, begins with BOS gets none.
+    pub add_bos: bool,
+    /// Read the text of control tokens as those tokens. Off for text that users wrote, on for rendered templates.
+    /// User-defined tokens are part of ordinary text and are always read.
+    pub parse_special: bool,
+}
+
+/// Text to ids and back, immutable once built: share it in an `Arc`.
+#[derive(Debug)]
+pub struct Tokenizer {
+    vocabulary: Vocabulary,
+    model: Model,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    adds_bos: bool,
+    adds_eos: bool,
+    end_of_generation: Vec<u32>,
+    /// User-defined tokens, read in any text.
+    ordinary: SpecialTokens,
+    /// Those and the control tokens, read when asked.
+    special: SpecialTokens,
+}
+
+#[derive(Debug)]
+enum Model {
+    SentencePiece { model: SentencePiece, space_prefix: bool },
+    BytePair(BytePair),
+}
+
+impl Tokenizer {
+    /// Checks the vocabulary and builds its tables.
+    ///
+    /// # Errors
+    /// [`TokenizerError`] names the GGUF key that is wrong.
+    pub fn new(mut spec: VocabularySpec) -> Result<Self, TokenizerError> {
+        let vocabulary = Vocabulary::new(&mut spec)?;
+        let (model, bos_by_default) = match spec.model {
+            VocabularyModel::SentencePiece => {
+                let model = SentencePiece::new(&vocabulary, &spec.scores, spec.unknown)?;
+                (Model::SentencePiece { model, space_prefix: spec.add_space_prefix.unwrap_or(true) }, true)
+            }
+            VocabularyModel::BytePairEncoding => {
+                let pre_tokenizer = PreTokenizer::new(spec.pre_tokenizer.as_deref())?;
+                let model = BytePair::new(&vocabulary, pre_tokenizer, &spec.merges, spec.unknown)?;
+                let adds_bos = model.adds_bos();
+                (Model::BytePair(model), adds_bos)
+            }
+        };
+        let ordinary = SpecialTokens::new(&vocabulary, |kind| kind == TokenKind::UserDefined)?;
+        let special = SpecialTokens::new(&vocabulary, |kind| {
+            matches!(kind, TokenKind::UserDefined | TokenKind::Control | TokenKind::Unknown)
+        })?;
+        Ok(Self {
+            end_of_generation: end_of_generation(&vocabulary, &spec),
+            adds_bos: spec.add_bos.unwrap_or(bos_by_default) && spec.bos.is_some(),
+            adds_eos: spec.add_eos.unwrap_or(false),
+            bos: spec.bos,
+            eos: spec.eos,
+            vocabulary,
+            model,
+            ordinary,
+            special,
+        })
+    }
+
+    /// The ids of a text. Time is close to linear in the text.
+    pub fn encode(&self, text: &str, special: Special) -> Vec<u32> {
+        let mut ids = Vec::with_capacity(text.len() / 3 + 4);
+        let begun = self.bos.filter(|_| special.add_bos && self.adds_bos);
+        ids.extend(begun);
+        let mut merger = Merger::default();
+        let tokens = if special.parse_special { &self.special } else { &self.ordinary };
+        let mut position = 0;
+        for (start, end, id) in tokens.find(text) {
+            if start > position {
+                self.encode_plain(&text[position..start], &mut merger, &mut ids);
+            }
+            if !(start == 0 && begun == Some(id)) {
+                ids.push(id);
+            }
+            position = end;
+        }
+        if position < text.len() {
+            self.encode_plain(&text[position..], &mut merger, &mut ids);
+        }
+        ids
+    }
+
+    fn encode_plain(&self, text: &str, merger: &mut Merger, ids: &mut Vec<u32>) {
+        match &self.model {
+            Model::SentencePiece { model, space_prefix } => {
+                let mut escaped = String::with_capacity(text.len() + text.len() / 4 + 3);
+                // A stretch of plain text is at the start or follows a special token; either way it gets its space.
+                if *space_prefix {
+                    escaped.push('\u{2581}');
+                }
+                escaped.extend(text.chars().map(|character| if character == ' ' { '\u{2581}' } else { character }));
+                model.encode(&escaped, merger, ids);
+            }
+            Model::BytePair(model) => model.encode(text, merger, ids),
+        }
+    }
+
+    /// The bytes that a token adds to a text: none for control tokens, `None` for an id that does not exist.
+    pub fn token_bytes(&self, id: u32) -> Option<&[u8]> {
+        self.vocabulary.bytes(id)
+    }
+
+    /// The text of a token as the vocabulary spells it.
+    pub fn token_text(&self, id: u32) -> Option<&str> {
+        self.vocabulary.text(id)
+    }
+
+    /// The text of a whole sequence: the leading space that encoding put there is taken off. Bytes that are not UTF-8
+    /// become U+FFFD; ids that do not exist add nothing.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let text = self.decode_continuation(ids);
+        match &self.model {
+            Model::SentencePiece { space_prefix: true, .. } => match text.strip_prefix(' ') {
+                Some(rest) => rest.to_owned(),
+                None => text,
+            },
+            _ => text,
+        }
+    }
+
+    /// The text that ids add to a prompt: as [`Self::decode`], but the first token keeps its space. This is what a
+    /// [`Detokenizer`](crate::Detokenizer) emits in pieces.
+    pub fn decode_continuation(&self, ids: &[u32]) -> String {
+        let bytes: Vec<u8> = ids.iter().filter_map(|&id| self.token_bytes(id)).flatten().copied().collect();
+        match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        }
+    }
+
+    /// Tokens in the vocabulary; ids are below it.
+    pub fn vocabulary_size(&self) -> usize {
+        self.vocabulary.len()
+    }
+
+    /// The ids that end an answer, ascending.
+    pub fn end_of_generation(&self) -> &[u32] {
+        &self.end_of_generation
+    }
+
+    /// Begins a text.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// Ends a text.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// Whether the vocabulary wants EOS after a whole text (encoders do). [`Self::encode`] leaves that to the caller.
+    pub fn appends_eos(&self) -> bool {
+        self.adds_eos
+    }
+}
+
+fn end_of_generation(vocabulary: &Vocabulary, spec: &VocabularySpec) -> Vec<u32> {
+    let named = [spec.eos, spec.eot].into_iter().flatten();
+    let known = vocabulary
+        .iter()
+        .filter(|(_, text, kind)| {
+            matches!(kind, TokenKind::Control | TokenKind::UserDefined) && END_TEXTS.contains(text)
+        })
+        .map(|(id, ..)| id);
+    let mut ids: Vec<u32> = named.chain(known).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// A set of tokens that are found by their text; where several begin at one place, the longest.
+#[derive(Debug)]
+struct SpecialTokens {
+    matcher: Option<AhoCorasick>,
+    ids: Vec<u32>,
+}
+
+impl SpecialTokens {
+    fn new(vocabulary: &Vocabulary, wanted: impl Fn(TokenKind) -> bool) -> Result<Self, TokenizerError> {
+        let chosen = vocabulary.iter().filter(|(_, text, kind)| wanted(*kind) && !text.is_empty());
+        let (ids, texts): (Vec<u32>, Vec<&str>) = chosen.map(|(id, text, _)| (id, text)).unzip();
+        if texts.is_empty() {
+            return Ok(Self { matcher: None, ids });
+        }
+        let matcher = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(&texts)
+            .map_err(|error| TokenizerError::Matcher { what: "set of special tokens", message: error.to_string() })?;
+        Ok(Self { matcher: Some(matcher), ids })
+    }
+
+    /// Start, end and id of each, in order, not overlapping.
+    fn find<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, usize, u32)> + 'a {
+        let found = self.matcher.iter().flat_map(move |matcher| matcher.find_iter(text));
+        found.map(|found| (found.start(), found.end(), self.ids[found.pattern().as_usize()]))
+    }
+}
