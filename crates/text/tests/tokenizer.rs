@@ -1,0 +1,156 @@
+//! Tokenizers against published vectors, malformed vocabularies, long texts, and their own round trip.
+
+mod common;
+
+use common::{shared, small_sentencepiece, vocabulary_of};
+use proptest::prelude::*;
+use sconce_text::{Special, Tokenizer, TokenizerError, VocabularyModel, VocabularySpec};
+
+const PLAIN: Special = Special { add_bos: false, parse_special: false };
+const PARSED: Special = Special { add_bos: true, parse_special: true };
+
+/// Every text of a vector file must give its line of ids.
+fn check_vectors(name: &str) {
+    let Some(path) = shared(&format!("vocab/{name}.gguf")) else { return };
+    let tokenizer = Tokenizer::new(vocabulary_of(&path)).unwrap();
+    let texts = std::fs::read_to_string(path.with_extension("gguf.inp")).unwrap();
+    let texts: Vec<&str> = texts.split("\n__ggml_vocab_test__\n").collect();
+    let ids = std::fs::read_to_string(path.with_extension("gguf.out")).unwrap();
+    let mut compared = 0;
+    for (text, line) in texts.iter().zip(ids.lines()) {
+        let expected: Vec<u32> = line.split_whitespace().map(|id| id.parse().unwrap()).collect();
+        assert_eq!(tokenizer.encode(text, PLAIN), expected, "{name}: {text:?}");
+        assert_eq!(tokenizer.decode(&expected), *text, "{name}");
+        compared += 1;
+    }
+    assert!(compared > 40, "{name}: only {compared} texts were compared");
+}
+
+#[test]
+fn the_sentencepiece_vocabulary_gives_the_published_ids() {
+    check_vectors("ggml-vocab-llama-spm");
+}
+
+#[test]
+fn the_byte_level_vocabulary_gives_the_published_ids() {
+    check_vectors("ggml-vocab-llama-bpe");
+}
+
+/// A byte-level vocabulary of the 256 bytes and a few joins.
+fn small_byte_level(pre_tokenizer: &str) -> VocabularySpec {
+    let spelled = |byte: u8| match byte {
+        0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF => char::from(byte),
+        0..=0x20 => char::from_u32(0x100 + u32::from(byte)).unwrap(),
+        0x7F..=0xA0 => char::from_u32(0x121 + u32::from(byte) - 0x7F).unwrap(),
+        0xAD => '\u{143}',
+    };
+    let mut tokens: Vec<String> = (0..=255).map(|byte| spelled(byte).to_string()).collect();
+    tokens.extend(["aa", "aaaa", "ĠĠ", "th", "the", "Ġthe", "<|end|>", "<tool>"].map(str::to_owned));
+    let mut token_types = vec![1; tokens.len()];
+    token_types[256 + 6] = 3;
+    token_types[256 + 7] = 4;
+    VocabularySpec {
+        model: VocabularyModel::BytePairEncoding,
+        pre_tokenizer: Some(pre_tokenizer.to_owned()),
+        tokens,
+        scores: Vec::new(),
+        token_types,
+        merges: ["a a", "aa aa", "Ġ Ġ", "t h", "th e", "Ġ the"].map(str::to_owned).to_vec(),
+        bos: Some(262),
+        eos: Some(262),
+        eot: None,
+        unknown: None,
+        add_bos: Some(true),
+        add_eos: None,
+        add_space_prefix: None,
+    }
+}
+
+#[test]
+fn a_bos_that_the_text_brings_is_not_doubled() {
+    let tokenizer = Tokenizer::new(small_sentencepiece()).unwrap();
+    let plain = tokenizer.encode("the", PARSED);
+    assert_eq!(plain[0], 1);
+    assert_eq!(tokenizer.encode("<s>the", PARSED), plain);
+    // As ordinary text, "<s>" is spelled out and BOS still comes first.
+    let spelled = tokenizer.encode("<s>the", Special { add_bos: true, parse_special: false });
+    assert_eq!((spelled[0], spelled[1..].contains(&1)), (1, false));
+    assert_eq!(tokenizer.decode(&spelled), "<s>the");
+    // Without add_bos the parsed one stays.
+    assert_eq!(tokenizer.encode("<s>the", Special { add_bos: false, parse_special: true }), plain);
+}
+
+#[test]
+fn control_tokens_are_read_only_when_asked_and_user_defined_ones_always() {
+    for spec in [small_sentencepiece(), small_byte_level("gpt-2")] {
+        let end = spec.eos.unwrap();
+        let tokenizer = Tokenizer::new(spec).unwrap();
+        let text = format!("ab{}<tool>ab", tokenizer.token_text(end).unwrap());
+        let tool = (0..tokenizer.vocabulary_size() as u32).find(|&id| tokenizer.token_text(id) == Some("<tool>"));
+        let plain = tokenizer.encode(&text, PLAIN);
+        assert!(!plain.contains(&end) && plain.contains(&tool.unwrap()));
+        let parsed = tokenizer.encode(&text, Special { add_bos: false, parse_special: true });
+        assert!(parsed.contains(&end) && parsed.contains(&tool.unwrap()));
+        assert_eq!(tokenizer.token_bytes(end), Some(&b""[..]));
+        assert!(tokenizer.end_of_generation().contains(&end));
+    }
+}
+
+#[test]
+fn a_megabyte_without_borders_is_encoded() {
+    // Quadratic work over a megabyte would take hours; the test ends by itself only if the work is close to linear.
+    for spec in [small_sentencepiece(), small_byte_level("llama-bpe"), small_byte_level("default")] {
+        let tokenizer = Tokenizer::new(spec).unwrap();
+        for text in ["a", " ", "the", "\n", "é", "🜁", " \n", "!a "] {
+            let text = text.repeat((1 << 20) / text.len());
+            let ids = tokenizer.encode(&text, PLAIN);
+            assert!(tokenizer.decode(&ids) == text);
+        }
+    }
+}
+
+#[test]
+fn every_fault_of_a_vocabulary_is_an_error_that_names_it() {
+    fn check(fault: impl Fn(&mut VocabularySpec), base: fn() -> VocabularySpec, named: &str) {
+        let mut spec = base();
+        fault(&mut spec);
+        let error = Tokenizer::new(spec).expect_err(named).to_string();
+        assert!(error.contains(named), "{error:?} should name {named:?}");
+    }
+    let sentencepiece = small_sentencepiece;
+    check(|spec| spec.tokens.clear(), sentencepiece, "tokenizer.ggml.tokens");
+    check(|spec| spec.scores.truncate(3), sentencepiece, "tokenizer.ggml.scores");
+    check(|spec| spec.scores[4] = f32::NAN, sentencepiece, "token 4");
+    check(|spec| spec.token_types.truncate(3), sentencepiece, "tokenizer.ggml.token_type");
+    check(|spec| spec.token_types[7] = 9, sentencepiece, "token 7 is 9");
+    check(|spec| spec.bos = Some(100_000), sentencepiece, "bos_token_id is 100000");
+    check(|spec| spec.eos = Some(u32::MAX), sentencepiece, "eos_token_id");
+    check(|spec| (spec.bos, spec.add_bos) = (None, Some(true)), sentencepiece, "bos_token_id is missing");
+    check(|spec| spec.tokens[9] = "<0xZZ>".to_owned(), sentencepiece, "<0xZZ>");
+    check(|spec| (spec.token_types[9], spec.unknown) = (1, None), sentencepiece, "byte 0x06");
+
+    let byte_level = || small_byte_level("qwen2");
+    check(|spec| spec.merges.clear(), byte_level, "merges");
+    check(|spec| spec.merges[2] = "zz y".to_owned(), byte_level, "merges[2]");
+    check(|spec| spec.merges[1] = "x y".to_owned(), byte_level, "not a token");
+    check(|spec| spec.merges[0] = "aa".to_owned(), byte_level, "two tokens");
+    check(|spec| spec.tokens[65] = "\u{1F701}".to_owned(), byte_level, "byte 0x41");
+    check(|spec| spec.pre_tokenizer = Some("nonesuch".to_owned()), byte_level, "nonesuch");
+    assert_eq!(
+        Tokenizer::new(VocabularySpec { tokens: Vec::new(), ..byte_level() }).unwrap_err(),
+        TokenizerError::Empty
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_text_survives_encoding_and_decoding(text in "(\\PC|[ \n\tabeht]|the| the){0,60}", add_bos: bool) {
+        for spec in [small_sentencepiece(), small_byte_level("tekken"), small_byte_level("smollm"), small_byte_level("default")] {
+            let tokenizer = Tokenizer::new(spec).unwrap();
+            let ids = tokenizer.encode(&text, Special { add_bos, parse_special: false });
+            prop_assert_eq!(tokenizer.decode(&ids), text.clone());
+        }
+    }
+}
