@@ -1,0 +1,188 @@
+//! Waiting sequences in a step: who begins, with which cached prefix, and who waits for whom.
+
+use sconce_kv::{Admission, PartitionId, PrefixMatch};
+
+use super::Scheduler;
+use super::fill::StepBudget;
+use crate::plan::{Started, StepPlan};
+use crate::sequence::{Sequence, SequenceId, SequenceStatus};
+
+/// One block in so many stays free for those who run, when somebody runs.
+const WATERMARK: usize = 100;
+
+enum Outcome {
+    Admitted,
+    /// Another sequence is about to compute what it needs, or its reader does not keep up.
+    Waits,
+    /// Its partition has no room now: nobody of higher rank may overtake it there.
+    NoRoom,
+    /// The step is full.
+    StepFull,
+}
+
+/// How a sequence begins.
+enum Prefix {
+    Fork(SequenceId),
+    Cached(PrefixMatch),
+}
+
+impl Scheduler {
+    /// Admits waiting sequences in order of rank while seats, tokens and time last.
+    pub(super) fn admit_waiting(&mut self, plan: &mut StepPlan, mut budget: StepBudget) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let mut blocked = self.pressed.clone();
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        order.extend(self.waiting.iter().map(|&(_, id)| id));
+        for &id in &order {
+            let sequence = &self.sequences[&id];
+            let partition = self.kv.partition(sequence.chain.salt());
+            if sequence.paused || sequence.pending > 0 || blocked.contains(&partition) {
+                continue;
+            }
+            loop {
+                match self.try_admit(id, partition, plan, &mut budget) {
+                    Outcome::Admitted | Outcome::Waits => break,
+                    Outcome::StepFull => {
+                        self.order = order;
+                        return;
+                    }
+                    Outcome::NoRoom => match self.paused_victim(Some(partition)) {
+                        Some(victim) => self.preempt(victim),
+                        None => {
+                            blocked.push(partition);
+                            break;
+                        }
+                    },
+                }
+            }
+        }
+        self.order = order;
+    }
+
+    fn try_admit(
+        &mut self,
+        id: SequenceId,
+        partition: PartitionId,
+        plan: &mut StepPlan,
+        budget: &mut StepBudget,
+    ) -> Outcome {
+        let Some(prefix) = self.prefix_for(id, plan.step) else {
+            self.waited.push(id);
+            return Outcome::Waits;
+        };
+        if budget.tokens == 0 {
+            return Outcome::StepFull;
+        }
+        if self.running.len() == self.config.max_num_seqs {
+            match self.paused_victim(None) {
+                Some(victim) => self.preempt(victim),
+                None => return Outcome::StepFull,
+            }
+        }
+        let sequence = &self.sequences[&id];
+        if !self.leaves_room_for_others(sequence, &prefix, partition) {
+            return Outcome::NoRoom;
+        }
+        let cached = match &prefix {
+            Prefix::Fork(_) => sequence.prompt_len - 1,
+            Prefix::Cached(found) => found.tokens,
+        };
+        let mut trial = budget.clone();
+        let count = self.take_chunk(&mut trial, cached, sequence.len() - cached);
+        if count == 0 {
+            return Outcome::StepFull;
+        }
+        let Some(admission) = self.give_blocks(id, &prefix, count, plan) else { return Outcome::NoRoom };
+        *budget = trial;
+        self.begin(id, admission, count, plan);
+        Outcome::Admitted
+    }
+
+    /// What the sequence can build on now; `None` when it is better to wait for another that computes it.
+    fn prefix_for(&self, id: SequenceId, step: u64) -> Option<Prefix> {
+        let sequence = &self.sequences[&id];
+        let parent = sequence.fork_of.and_then(|parent| Some((parent, self.sequences.get(&parent)?)));
+        if let Some((parent, state)) = parent
+            && state.status() == SequenceStatus::Running
+            && !state.paused
+            && !sequence.started
+        {
+            // Copies come before what a step writes, so the prompt must have been computed in an earlier one.
+            return state.prompt_done_in.filter(|&done| done < step).map(|_| Prefix::Fork(parent));
+        }
+        let found = self.kv.find_prefix(&sequence.chain, sequence.len() - 1);
+        let promised = self.promises.leader(&sequence.chain, found.whole.len());
+        promised.is_none().then_some(Prefix::Cached(found))
+    }
+
+    /// Whether the sequence's whole need fits beside what running sequences still need, so that admitting it does not
+    /// end in preemption at once. Whoever is alone in its partition is always let in.
+    fn leaves_room_for_others(&self, sequence: &Sequence, prefix: &Prefix, partition: PartitionId) -> bool {
+        let block_size = self.kv.block_size();
+        let mut alone = true;
+        let mut demand = 0;
+        for (_, id) in &self.running {
+            let other = &self.sequences[id];
+            if let Some(table) = other.table.as_ref().filter(|table| table.partition() == partition && !other.paused) {
+                alone = false;
+                demand += other.len().div_ceil(block_size).saturating_sub(table.blocks().len());
+            }
+        }
+        let shared = match prefix {
+            Prefix::Fork(_) => (sequence.prompt_len - 1) / block_size,
+            Prefix::Cached(found) => found.whole.len(),
+        };
+        let need = sequence.len().div_ceil(block_size) - shared;
+        let watermark = self.kv.budget(partition).div_ceil(WATERMARK);
+        alone || need + demand + watermark <= self.kv.available(partition)
+    }
+
+    fn give_blocks(
+        &mut self,
+        id: SequenceId,
+        prefix: &Prefix,
+        count: usize,
+        plan: &mut StepPlan,
+    ) -> Option<Admission> {
+        let sequence = &self.sequences[&id];
+        match prefix {
+            Prefix::Cached(found) => {
+                self.kv.admit(&sequence.chain, found, count, sequence.retention, &mut plan.copies)
+            }
+            Prefix::Fork(parent) => {
+                let cached = sequence.prompt_len - 1;
+                let parent = self.sequences[parent].table.as_ref().expect("a running sequence holds blocks");
+                let mut table = self.kv.fork(parent, cached);
+                self.kv.reserve(&mut table, cached + count, &mut plan.copies)?;
+                Some(Admission { table, cached })
+            }
+        }
+    }
+
+    fn begin(&mut self, id: SequenceId, admission: Admission, count: usize, plan: &mut StepPlan) {
+        let Admission { table, cached } = admission;
+        let block_size = self.kv.block_size();
+        let sequence = self.sequences.get_mut(&id).expect("a waiting sequence exists");
+        sequence.table = Some(table);
+        sequence.computed = cached;
+        let rank = sequence.rank;
+        if !std::mem::replace(&mut sequence.started, true) {
+            plan.started.push(Started { sequence: id, cached_tokens: cached });
+            self.stats.prompt_tokens += sequence.prompt_len as u64;
+            self.stats.cached_tokens += cached as u64;
+        }
+        assert!(self.waiting.remove(&(rank, id)), "a waiting sequence is queued");
+        let index = self.running.binary_search(&(rank, id)).expect_err("it did not run yet");
+        self.running.insert(index, (rank, id));
+        self.push_row(id, count, plan);
+        let sequence = self.sequences.get_mut(&id).expect("it runs");
+        let from = sequence.computed / block_size;
+        sequence.promised = from..sequence.chain.hashes().len().max(from);
+        if sequence.uncomputed() > 1 || !sequence.promised.is_empty() {
+            self.promises.make(id, &sequence.chain, from);
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Clients, time and faults around a scheduler, all from one seed; checks what must always hold after each step.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use sconce_kv::{KvCacheConfig, KvCacheManager, RetentionPlan, Salt, TokenId};
+use sconce_sched::{
+    AddError, FinishReason, NewSequence, Sampled, Scheduler, SchedulerConfig, SequenceEvent, SequenceId,
+    SequenceStatus, StepPlan, StopRules,
+};
+
+use crate::device::{Device, extend, mix, next_token};
+
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        (mix(self.0) % bound as u64) as usize
+    }
+
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+}
+
+struct Client {
+    salt: Salt,
+    priority: i32,
+    arrived: Duration,
+    prompt_len: usize,
+    stop: StopRules,
+    tokens: Vec<TokenId>,
+    paused: bool,
+    started: bool,
+    /// Steps it has waited for its first one, and how many it may, by the scheduler's stated bound.
+    waited: usize,
+    bound: usize,
+}
+
+/// What happened over a run, so that a test can tell that the interesting things did happen.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Tally {
+    pub(crate) ended: u64,
+    pub(crate) preemptions: u64,
+    pub(crate) cached_tokens: u64,
+    pub(crate) copies: u64,
+    pub(crate) waits: u64,
+    pub(crate) refused: u64,
+    pub(crate) aborted: u64,
+    pub(crate) failed_steps: u64,
+}
+
+pub(crate) struct World {
+    random: Random,
+    scheduler: Scheduler,
+    device: Device,
+    clients: HashMap<SequenceId, Client>,
+    documents: Vec<Vec<TokenId>>,
+    now: Duration,
+    depth: usize,
+    aging: Duration,
+    max_model_len: usize,
+    flying: VecDeque<(StepPlan, Vec<Sampled>)>,
+    pub(crate) tally: Tally,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut random = Random(seed.wrapping_mul(0x1000_0001));
+        let block_size = [1, 4, 8, 32][random.below(4)];
+        let num_blocks = 6 + random.below(60);
+        let quotas = if random.chance(50) { vec![(Salt(1), 2 + random.below(num_blocks / 3))] } else { vec![] };
+        let kv = KvCacheConfig { num_blocks, block_size, hash_key: [7; 16], quotas };
+        let max_num_seqs = 1 + random.below(10);
+        let config = SchedulerConfig {
+            max_num_seqs,
+            max_num_batched_tokens: max_num_seqs + random.below(64),
+            max_model_len: 2 + random.below(num_blocks * block_size * 2),
+            step_target: Duration::from_millis(20 + random.below(200) as u64),
+            pipeline_depth: random.below(2),
+            aging: Duration::from_millis(500),
+        };
+        let documents = (0..4)
+            .map(|_| {
+                let length = random.below(num_blocks * block_size + 8);
+                (0..length).map(|_| TokenId(random.below(5) as u32)).collect()
+            })
+            .collect();
+        Self {
+            depth: config.pipeline_depth,
+            aging: config.aging,
+            max_model_len: config.max_model_len,
+            scheduler: Scheduler::new(config, KvCacheManager::new(&kv).expect("in range")).expect("in range"),
+            device: Device::new(num_blocks, block_size),
+            clients: HashMap::new(),
+            documents,
+            now: Duration::ZERO,
+            flying: VecDeque::new(),
+            tally: Tally::default(),
+            random,
+        }
+    }
+
+    /// Runs `steps` steps with arrivals and faults, then lets everything end.
+    pub(crate) fn run(&mut self, steps: usize) {
+        for _ in 0..steps {
+            self.disturb();
+            self.step();
+        }
+        let clients: Vec<SequenceId> = self.clients.keys().copied().collect();
+        for id in clients {
+            self.scheduler.resume(id);
+            self.clients.get_mut(&id).expect("listed").paused = false;
+        }
+        let mut left = 100_000;
+        while !self.scheduler.is_idle() {
+            self.step();
+            left -= 1;
+            assert!(left > 0, "everything ends");
+        }
+        assert!(self.clients.is_empty(), "every request ends");
+        assert_eq!(self.scheduler.stats().kv.held, 0, "no block leaks");
+        self.tally.preemptions = self.scheduler.stats().preemptions;
+    }
+
+    fn disturb(&mut self) {
+        self.now += Duration::from_millis(self.random.below(100) as u64);
+        let crowd = self.clients.len();
+        if crowd < 24 && self.random.chance(30) {
+            let burst = if self.random.chance(20) { 1 + self.random.below(6) } else { 1 };
+            self.arrive(burst);
+        }
+        let mut ids: Vec<SequenceId> = self.clients.keys().copied().collect();
+        ids.sort();
+        if ids.is_empty() {
+            return;
+        }
+        let id = ids[self.random.below(ids.len())];
+        let client = self.clients.get_mut(&id).expect("listed");
+        match self.random.below(100) {
+            0..3 => {
+                self.scheduler.end(id);
+                self.scheduler.end(id);
+                self.clients.remove(&id);
+                self.tally.aborted += 1;
+            }
+            3..8 => {
+                client.paused = true;
+                self.scheduler.pause(id);
+            }
+            8..40 => {
+                client.paused = false;
+                self.scheduler.resume(id);
+            }
+            _ => {}
+        }
+    }
+
+    /// A burst of requests with one prompt; the later ones sometimes as forks of the first.
+    fn arrive(&mut self, burst: usize) {
+        let document = self.random.below(self.documents.len());
+        let length = self.random.below(self.documents[document].len() + 1);
+        let mut prompt = self.documents[document][..length].to_vec();
+        let salt = Salt(self.random.below(3) as u128);
+        let fork = self.random.chance(30);
+        let mut first = None;
+        for _ in 0..burst {
+            if !fork || first.is_none() {
+                prompt.extend((0..1 + self.random.below(6)).map(|_| TokenId(self.random.below(5) as u32)));
+            }
+            let stop = StopRules {
+                max_tokens: 1 + self.random.below(40),
+                min_tokens: self.random.below(4),
+                stop_tokens: if self.random.chance(70) { vec![TokenId(0)] } else { vec![] },
+            };
+            let priority = self.random.below(5) as i32 - 2;
+            let retention = RetentionPlan { document_tokens: self.random.below(length + 1), pinned: false };
+            let id = self.add(NewSequence {
+                prompt: prompt.clone(),
+                stop,
+                priority,
+                salt,
+                retention,
+                fork_of: first.filter(|_| fork),
+            });
+            first = first.or(id);
+        }
+    }
+
+    fn add(&mut self, new: NewSequence) -> Option<SequenceId> {
+        let (tokens, salt, priority, stop) = (new.prompt.clone(), new.salt, new.priority, new.stop.clone());
+        let id = match self.scheduler.add(new, self.now) {
+            Ok(id) => id,
+            Err(AddError::PromptTooLong { prompt_len, limit }) => {
+                assert!(prompt_len == tokens.len() && prompt_len > limit, "only what cannot fit is refused");
+                self.tally.refused += 1;
+                return None;
+            }
+            Err(other) => panic!("{other}"),
+        };
+        self.device.register(id, mix(salt.0 as u64));
+        let arrived = self.now;
+        let size = tokens.len() + stop.max_tokens;
+        let rank = self.rank_of(id, arrived, priority);
+        let mut bound = size + 8;
+        for (&other, client) in &mut self.clients {
+            let ahead = (client.arrived, client.priority, other);
+            let other_rank = virtual_arrival(self.aging, ahead.0, ahead.1);
+            let runs = self.scheduler.status(other) == Some(SequenceStatus::Running);
+            if (other_rank, other) < rank || runs {
+                bound += client.prompt_len + client.stop.max_tokens + 2;
+            }
+            if rank < (other_rank, other) {
+                client.bound += size + 2;
+            }
+        }
+        let client = Client {
+            salt,
+            priority,
+            arrived,
+            prompt_len: tokens.len(),
+            stop,
+            tokens,
+            paused: false,
+            started: false,
+            waited: 0,
+            bound,
+        };
+        self.clients.insert(id, client);
+        Some(id)
+    }
+
+    fn rank_of(&self, id: SequenceId, arrived: Duration, priority: i32) -> (i64, SequenceId) {
+        (virtual_arrival(self.aging, arrived, priority), id)
+    }
+
+    fn step(&mut self) {
+        let plan = self.scheduler.schedule();
+        self.scheduler.assert_invariants();
+        self.check_kv_total();
+        self.check_order(&plan);
+        self.tally.copies += plan.copies.len() as u64;
+        self.tally.waits += self.scheduler.waited_for_prefix().len() as u64;
+        if plan.is_empty() {
+            assert!(plan.copies.is_empty(), "nothing is copied for nobody");
+            let stuck = self.flying.is_empty() && self.clients.values().any(|client| !client.paused);
+            assert!(!stuck, "somebody can always go on");
+            self.land();
+            return;
+        }
+        let clients = &self.clients;
+        let mut sampled = self.device.run(&plan, &|id| clients.get(&id).map(|client| client.tokens.clone()));
+        if !sampled.is_empty() && self.random.chance(1) {
+            let row = self.random.below(sampled.len());
+            sampled[row] = Sampled::Failed;
+        }
+        self.flying.push_back((plan, sampled));
+        if self.random.below(1000) == 0 {
+            self.fail();
+        } else if self.flying.len() > self.depth {
+            self.land();
+        }
+        self.scheduler.assert_invariants();
+    }
+
+    /// The oldest step's outcome arrives.
+    fn land(&mut self) {
+        let Some((plan, sampled)) = self.flying.pop_front() else { return };
+        let elapsed = Duration::from_micros(500 + plan.work.tokens as u64 * 900 + plan.work.attended as u64);
+        let events = self.scheduler.update(&plan, &sampled, elapsed);
+        for SequenceEvent { sequence, token, finished } in events {
+            let client = self.clients.get_mut(&sequence).expect("news only of those who did not end");
+            client.tokens.extend(token);
+            if let Some(reason) = finished {
+                self.check_ending(sequence, reason);
+            }
+        }
+    }
+
+    /// The device faults: every step in flight is lost, and so is what it wrote.
+    fn fail(&mut self) {
+        for id in self.scheduler.fail_in_flight() {
+            self.clients.remove(&id).expect("only those who did not end");
+            self.tally.ended += 1;
+        }
+        self.flying.clear();
+        self.tally.failed_steps += 1;
+    }
+
+    /// The output is what the sequence alone would have given, and it ended for the reason that it says.
+    fn check_ending(&mut self, id: SequenceId, reason: FinishReason) {
+        let client = self.clients.remove(&id).expect("it ends once");
+        self.tally.ended += 1;
+        let mut prefix = client.tokens[..client.prompt_len]
+            .iter()
+            .fold(mix(client.salt.0 as u64), |prefix, &token| extend(prefix, token));
+        let output = &client.tokens[client.prompt_len..];
+        for &token in output {
+            assert_eq!(token, next_token(prefix), "{id:?} gives what it gives alone");
+            prefix = extend(prefix, token);
+        }
+        let longest = client.stop.max_tokens.min(self.max_model_len);
+        let ends_with_stop = output.last().is_some_and(|token| client.stop.stop_tokens.contains(token));
+        match reason {
+            FinishReason::Stop => assert!(ends_with_stop && output.len() > client.stop.min_tokens),
+            FinishReason::Length => assert!(output.len() <= longest && !output.is_empty()),
+            FinishReason::Failed => {}
+        }
+    }
+
+    fn check_kv_total(&self) {
+        let usage = self.scheduler.stats().kv;
+        assert_eq!(usage.blank + usage.cached + usage.held, usage.total, "free + used = total");
+    }
+
+    /// Nobody is overtaken in its own partition but while it waits for a prefix, and everybody runs within the bound.
+    fn check_order(&mut self, plan: &StepPlan) {
+        let waited = self.scheduler.waited_for_prefix().to_vec();
+        for started in &plan.started {
+            let client = self.clients.get_mut(&started.sequence).expect("only those who did not end start");
+            client.started = true;
+            self.tally.cached_tokens += started.cached_tokens as u64;
+        }
+        for started in &plan.started {
+            let newcomer = &self.clients[&started.sequence];
+            let size = newcomer.prompt_len + newcomer.stop.max_tokens + 2;
+            let rank = self.rank_of(started.sequence, newcomer.arrived, newcomer.priority);
+            let salt = newcomer.salt;
+            for (&id, client) in &mut self.clients {
+                let overtaken = !client.started
+                    && !client.paused
+                    && (virtual_arrival(self.aging, client.arrived, client.priority), id) < rank;
+                if overtaken {
+                    client.bound += size;
+                    let other_salt = client.salt != salt;
+                    assert!(other_salt || waited.contains(&id), "{id:?} is overtaken for no reason");
+                }
+            }
+        }
+        for (id, client) in &mut self.clients {
+            if !client.started && !client.paused {
+                client.waited += 1;
+                assert!(client.waited <= client.bound, "{id:?} waits longer than the stated bound");
+            }
+        }
+    }
+}
+
+fn virtual_arrival(aging: Duration, arrived: Duration, priority: i32) -> i64 {
+    arrived.as_micros() as i64 + aging.as_micros() as i64 * i64::from(priority)
+}
