@@ -95,6 +95,16 @@ impl Device {
         .collect()
     }
 
+    /// A failed step leaves anything at all in the slots that it was to write.
+    pub(crate) fn spoil(&mut self, plan: &StepPlan) {
+        for row in &plan.rows {
+            for position in row.first_position..row.first_position + row.tokens.len() {
+                let slot = self.slot(plan, row, position);
+                self.slots[slot] = u64::MAX;
+            }
+        }
+    }
+
     fn slot(&self, plan: &StepPlan, row: &sconce_sched::PlanRow, position: usize) -> usize {
         let block = plan.blocks[row.blocks.clone()][position / self.block_size];
         block.index() * self.block_size + position % self.block_size

@@ -285,7 +285,9 @@ impl World {
             self.clients.remove(&id).expect("only those who did not end");
             self.tally.ended += 1;
         }
-        self.flying.clear();
+        for (plan, _) in self.flying.drain(..) {
+            self.device.spoil(&plan);
+        }
         self.tally.failed_steps += 1;
     }
 
