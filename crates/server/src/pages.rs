@@ -1,21 +1,13 @@
 //! Cursor pagination as OpenAI's lists do it: `limit`, `order`, `after`, `before`; `has_more`, `first_id`, `last_id`.
 
 use crate::error::ApiError;
+use sconce_rag::{ListOptions, Order};
 use serde::Serialize;
 
 /// The largest page of the vector store routes.
 pub const MAX_PAGE: usize = 100;
 /// The page size when none is asked for.
 pub const DEFAULT_PAGE: usize = 20;
-
-/// Direction of a list by time of creation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Oldest first.
-    Ascending,
-    /// Newest first; the default.
-    Descending,
-}
 
 /// A validated page request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,41 +87,30 @@ impl ValidPage {
             },
         };
         let order = match query_value(query, "order").as_deref() {
-            None | Some("desc") => Order::Descending,
-            Some("asc") => Order::Ascending,
+            None | Some("desc") => Order::Desc,
+            Some("asc") => Order::Asc,
             Some(_) => return Err(ApiError::invalid("order", "order must be asc or desc.")),
         };
-        Ok(Self { limit, order, after: query_value(query, "after"), before: query_value(query, "before") })
+        let (after, before) = (query_value(query, "after"), query_value(query, "before"));
+        if after.is_some() && before.is_some() {
+            return Err(ApiError::invalid("before", "Send after or before, one of them."));
+        }
+        Ok(Self { limit, order, after, before })
     }
 
-    /// Cuts the page out of `items`, which are all items with the oldest first. A cursor that names no item is a 400.
-    pub fn cut<T>(&self, mut items: Vec<T>, id_of: impl Fn(&T) -> &str) -> Result<Page<T>, ApiError> {
-        if self.order == Order::Descending {
-            items.reverse();
-        }
-        let position = |cursor: &Option<String>, name: &str, items: &[T]| match cursor {
-            None => Ok(None),
-            Some(id) => match items.iter().position(|item| id_of(item) == id) {
-                Some(index) => Ok(Some(index)),
-                None => Err(ApiError::invalid(name, format!("{name} names no item of this list."))),
-            },
-        };
-        let after = position(&self.after, "after", &items)?;
-        let before = position(&self.before, "before", &items)?;
-        let end = before.unwrap_or(items.len());
-        // With `before` alone the page is the one that ends there; otherwise it is the one that starts after the cursor.
-        let start = match (after, before) {
-            (Some(index), _) => (index + 1).min(end),
-            (None, Some(_)) => end.saturating_sub(self.limit),
-            (None, None) => 0,
-        };
-        let stop = end.min(start.saturating_add(self.limit));
-        let has_more = if before.is_some() && after.is_none() { start > 0 } else { stop < end };
-        items.truncate(stop);
-        let data: Vec<T> = items.drain(start..).collect();
+    /// The same for the store.
+    pub fn options(self) -> ListOptions {
+        ListOptions { limit: self.limit, order: self.order, after: self.after, before: self.before }
+    }
+}
+
+impl<T> Page<T> {
+    /// The store's page on the wire.
+    pub fn of<S>(page: sconce_rag::Page<S>, id_of: impl Fn(&T) -> &str, wire: impl Fn(S) -> T) -> Self {
+        let data: Vec<T> = page.data.into_iter().map(wire).collect();
         let first_id = data.first().map(|item| id_of(item).to_owned());
         let last_id = data.last().map(|item| id_of(item).to_owned());
-        Ok(Page { object: "list", data, first_id, last_id, has_more })
+        Self { object: "list", data, first_id, last_id, has_more: page.has_more }
     }
 }
 
@@ -137,38 +118,22 @@ impl ValidPage {
 mod tests {
     use super::*;
 
-    fn cut(query: &str) -> Result<Page<String>, ApiError> {
-        let items: Vec<String> = ["a", "b", "c", "d", "e"].map(String::from).to_vec();
-        ValidPage::parse(Some(query), 20, 100)?.cut(items, |item| item)
-    }
-
-    #[test]
-    fn walking_by_after_visits_each_item_once() {
-        let (mut seen, mut after) = (Vec::new(), String::new());
-        loop {
-            let page = cut(&format!("limit=2&order=asc{after}")).unwrap();
-            seen.extend(page.data);
-            if !page.has_more {
-                break;
-            }
-            after = format!("&after={}", page.last_id.unwrap());
-        }
-        assert_eq!(seen, ["a", "b", "c", "d", "e"]);
+    fn parsed(query: &str) -> Result<ValidPage, ApiError> {
+        ValidPage::parse(Some(query), DEFAULT_PAGE, MAX_PAGE)
     }
 
     #[test]
     fn newest_come_first_unless_asked_otherwise() {
-        assert_eq!(cut("limit=2").unwrap().data, ["e", "d"]);
-        assert_eq!(cut("limit=2&before=b").unwrap().data, ["d", "c"]);
-        assert!(cut("limit=2&before=b").unwrap().has_more);
-        assert_eq!(cut("after=d&before=a").unwrap().data, ["c", "b"]);
-        assert_eq!(cut("after=a&before=d").unwrap().data.len(), 0);
+        assert_eq!(parsed("").unwrap().order, Order::Desc);
+        assert_eq!(parsed("order=asc").unwrap().order, Order::Asc);
+        let page = parsed("limit=2&before=b").unwrap();
+        assert_eq!((page.limit, page.before.as_deref(), page.after), (2, Some("b"), None));
     }
 
     #[test]
     fn bad_page_requests_name_their_field() {
-        for (query, param) in [("limit=0", "limit"), ("limit=x", "limit"), ("limit=101", "limit"), ("order=up", "order"), ("after=zz", "after")] {
-            assert_eq!(cut(query).unwrap_err().param.as_deref(), Some(param), "{query}");
+        for (query, param) in [("limit=0", "limit"), ("limit=x", "limit"), ("limit=101", "limit"), ("order=up", "order"), ("after=a&before=b", "before")] {
+            assert_eq!(parsed(query).unwrap_err().param.as_deref(), Some(param), "{query}");
         }
     }
 

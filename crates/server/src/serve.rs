@@ -93,9 +93,11 @@ impl Connection {
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.header_timeout);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        // A sender that is gone means the same as one that says so. The guard must not live across an await.
+        let closing = async { drop(self.closed.wait_for(|closing| *closing).await) };
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            _ = self.closed.wait_for(|closing| *closing) => {
+            () = closing => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

@@ -1,5 +1,6 @@
 //! `POST /v1/responses` as OpenAI's clients parse it; the namespaced `sconce` object carries what OpenAI has no place for.
 
+use sconce_rag::Attributes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -105,7 +106,7 @@ pub struct SearchResult {
     /// The chunk.
     pub text: String,
     /// The file's attributes.
-    pub attributes: Map<String, Value>,
+    pub attributes: Attributes,
 }
 
 /// The text of a message.

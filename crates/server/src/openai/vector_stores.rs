@@ -1,7 +1,8 @@
 //! `/v1/vector_stores`, their files, batches and search, as OpenAI's clients parse them.
 
+use sconce_rag::{Attributes, Metadata};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// A collection of documents that can be searched.
 #[derive(Debug, Serialize)]
@@ -19,7 +20,7 @@ pub struct VectorStoreObject {
     /// How many files it has, by status.
     pub file_counts: FileCounts,
     /// `completed`: ingestion ends before its request is answered.
-    pub status: String,
+    pub status: &'static str,
     /// Always null: stores do not expire.
     pub expires_after: Option<Value>,
     /// Always null.
@@ -27,7 +28,7 @@ pub struct VectorStoreObject {
     /// When it last changed; its creation when that is not known.
     pub last_active_at: Option<u64>,
     /// The client's own notes.
-    pub metadata: Map<String, Value>,
+    pub metadata: Metadata,
 }
 
 /// Files by status.
@@ -59,11 +60,11 @@ pub struct VectorStoreFileObject {
     /// The store.
     pub vector_store_id: String,
     /// `completed` or `failed`.
-    pub status: String,
+    pub status: &'static str,
     /// Why it failed, or null.
     pub last_error: Option<FileError>,
     /// What filters compare.
-    pub attributes: Map<String, Value>,
+    pub attributes: Attributes,
     /// How it was cut into chunks; always by section.
     pub chunking_strategy: ChunkingStrategy,
 }
@@ -72,7 +73,7 @@ pub struct VectorStoreFileObject {
 #[derive(Debug, Serialize)]
 pub struct FileError {
     /// `server_error`, `unsupported_file` or `invalid_file`.
-    pub code: &'static str,
+    pub code: String,
     /// For a person.
     pub message: String,
 }
@@ -127,7 +128,7 @@ pub struct SearchHit {
     /// From 0 to 1, comparable within one search.
     pub score: f64,
     /// The file's attributes in the store.
-    pub attributes: Map<String, Value>,
+    pub attributes: Attributes,
     /// The chunk's text.
     pub content: Vec<TextContent>,
     /// What OpenAI's shape has no place for.

@@ -81,10 +81,8 @@ pub(crate) fn prompt_tokens(
         // A template refuses conversations that it was not made for; its own words say why.
         ApiError::invalid(param, format!("The model's chat template cannot render these messages: {error}."))
     })?;
-    let tokenizer = engine.tokenizer();
-    // Most templates write the beginning-of-text token themselves; it must not come twice.
-    let begins = tokenizer.bos().and_then(|id| tokenizer.token_text(id)).is_some_and(|bos| text.starts_with(bos));
-    Ok(tokenizer.encode(&text, Special { add_bos: !begins, parse_special: true }))
+    // The tokenizer adds a beginning-of-text token where the model wants one and the template wrote none.
+    Ok(engine.tokenizer().encode(&text, Special { add_bos: true, parse_special: true }))
 }
 
 fn no_template(param: &'static str) -> ApiError {

@@ -2,7 +2,7 @@
 
 use crate::error::ApiError;
 use crate::state::AppState;
-use sconce_rag::{RagError, Store};
+use sconce_rag::{ListOptions, Order, RagError, Store};
 use std::time::Instant;
 
 /// Runs `call` on a blocking thread. At most `max_store_calls` run at once and `max_waiting_store_calls` wait; the
@@ -58,4 +58,11 @@ pub(crate) fn store_error(error: &RagError) -> ApiError {
             ApiError::internal("The document store failed; the server's log has more.")
         }
     }
+}
+
+/// The oldest vector store, for the line that a newcomer may try. A store that cannot be read has none.
+pub(crate) async fn first_store(state: &AppState) -> Option<String> {
+    let options = ListOptions { limit: 1, order: Order::Asc, after: None, before: None };
+    let page = with_store(state, move |store| store.list_vector_stores(&options)).await.ok()?;
+    page.data.into_iter().next().map(|store| store.id)
 }

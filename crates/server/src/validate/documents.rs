@@ -2,7 +2,9 @@
 
 use super::Fields;
 use crate::error::ApiError;
-use serde_json::{Map, Value};
+use sconce_rag::{AttributeValue, Attributes, Filter, Metadata};
+use serde::Deserialize;
+use serde_json::Value;
 
 /// The most pairs of metadata or attributes.
 pub const MAX_PAIRS: usize = 16;
@@ -31,7 +33,7 @@ pub struct ValidStore {
     /// The name, when given.
     pub name: Option<String>,
     /// Metadata, when given; an empty map clears it.
-    pub metadata: Option<Map<String, Value>>,
+    pub metadata: Option<Metadata>,
     /// Files to attach at once; only when a store is created.
     pub file_ids: Vec<String>,
 }
@@ -45,7 +47,7 @@ impl ValidStore {
         }
         Ok(Self {
             name: fields.string("name", MAX_NAME_BYTES)?.map(str::to_owned),
-            metadata: pairs(fields, "metadata", false)?,
+            metadata: metadata(fields)?,
             file_ids: fields.strings("file_ids", MAX_BATCH, MAX_ID_BYTES)?.unwrap_or_default(),
         })
     }
@@ -57,7 +59,7 @@ pub struct ValidAttachment {
     /// The file.
     pub file_id: String,
     /// What filters compare.
-    pub attributes: Map<String, Value>,
+    pub attributes: Attributes,
 }
 
 impl ValidAttachment {
@@ -89,34 +91,49 @@ impl ValidAttachment {
     }
 }
 
-/// `attributes`: strings, numbers and booleans by key.
-pub fn attributes(fields: &Fields<'_>) -> Result<Option<Map<String, Value>>, ApiError> {
-    pairs(fields, "attributes", true)
+/// `metadata`: strings by key.
+pub fn metadata(fields: &Fields<'_>) -> Result<Option<Metadata>, ApiError> {
+    let pairs = pairs(fields, "metadata", "a string", |value| value.as_str().map(str::to_owned))?;
+    Ok(pairs.map(|pairs| pairs.into_iter().collect()))
 }
 
-fn pairs(fields: &Fields<'_>, name: &str, scalars: bool) -> Result<Option<Map<String, Value>>, ApiError> {
+/// `attributes`: strings, numbers and booleans by key.
+pub fn attributes(fields: &Fields<'_>) -> Result<Option<Attributes>, ApiError> {
+    let scalar = |value: &Value| match value {
+        Value::String(text) => Some(AttributeValue::Text(text.clone())),
+        Value::Number(number) => number.as_f64().map(AttributeValue::Number),
+        Value::Bool(truth) => Some(AttributeValue::Bool(*truth)),
+        _ => None,
+    };
+    let pairs = pairs(fields, "attributes", "a string, a number or a boolean", scalar)?;
+    Ok(pairs.map(|pairs| pairs.into_iter().collect()))
+}
+
+fn pairs<T>(
+    fields: &Fields<'_>,
+    name: &str,
+    expected: &str,
+    convert: impl Fn(&Value) -> Option<T>,
+) -> Result<Option<Vec<(String, T)>>, ApiError> {
     let Some(object) = fields.object(name)? else { return Ok(None) };
     let path = fields.path(name);
     if object.raw().len() > MAX_PAIRS {
         let message = format!("{path} has {} pairs; at most {MAX_PAIRS} are accepted.", object.raw().len());
         return Err(ApiError::invalid(path, message));
     }
+    let mut pairs = Vec::with_capacity(object.raw().len());
     for (key, value) in object.entries() {
         if key.is_empty() || key.chars().count() > MAX_KEY_CHARACTERS {
             return Err(ApiError::invalid(path, format!("A key must have 1 to {MAX_KEY_CHARACTERS} characters.")));
         }
-        let fits = match value {
-            Value::String(text) => text.chars().count() <= MAX_VALUE_CHARACTERS,
-            Value::Number(_) | Value::Bool(_) => scalars,
-            _ => false,
-        };
-        if !fits {
-            let kinds = if scalars { "a string, a number or a boolean" } else { "a string" };
-            let message = format!("{path}.{key} must be {kinds}; a string has at most {MAX_VALUE_CHARACTERS} characters.");
+        let long = value.as_str().is_some_and(|text| text.chars().count() > MAX_VALUE_CHARACTERS);
+        let Some(converted) = convert(value).filter(|_| !long) else {
+            let message = format!("{path}.{key} must be {expected}; a string has at most {MAX_VALUE_CHARACTERS} characters.");
             return Err(ApiError::invalid(format!("{path}.{key}"), message));
-        }
+        };
+        pairs.push((key.clone(), converted));
     }
-    Ok(Some(object.raw().clone()))
+    Ok(Some(pairs))
 }
 
 fn refuse_chunking(fields: &Fields<'_>) -> Result<(), ApiError> {
@@ -135,8 +152,8 @@ fn refuse_chunking(fields: &Fields<'_>) -> Result<(), ApiError> {
 pub struct ValidSearch {
     /// Results at most, `1..=MAX_RESULTS`.
     pub max_num_results: u32,
-    /// The filter as it was sent; rag reads it.
-    pub filters: Option<Value>,
+    /// Which files are searched, by their attributes.
+    pub filters: Option<Filter>,
     /// Hits below this score are left out, 0 to 1.
     pub score_threshold: Option<f64>,
 }
@@ -144,7 +161,7 @@ pub struct ValidSearch {
 impl ValidSearch {
     /// Reads the fields that the route and the tool have in common.
     pub fn parse(fields: &Fields<'_>) -> Result<Self, ApiError> {
-        let filters = fields.object("filters")?.map(|filters| Value::Object(filters.raw().clone()));
+        let filters = fields.get("filters").map(|filters| filter(filters, &fields.path("filters"))).transpose()?;
         let score_threshold = match fields.object("ranking_options")? {
             Some(ranking) => {
                 ranker(&ranking)?;
@@ -155,6 +172,13 @@ impl ValidSearch {
         let max_num_results = fields.unsigned("max_num_results", 1..=MAX_RESULTS)?.unwrap_or(DEFAULT_RESULTS);
         Ok(Self { max_num_results, filters, score_threshold })
     }
+}
+
+fn filter(value: &Value, path: &str) -> Result<Filter, ApiError> {
+    let invalid = |reason: String| ApiError::invalid(path, format!("{path} is not a filter: {reason}."));
+    let filter = Filter::deserialize(value).map_err(|error| invalid(error.to_string()))?;
+    filter.validate().map_err(|error| invalid(error.to_string()))?;
+    Ok(filter)
 }
 
 fn ranker(ranking: &Fields<'_>) -> Result<(), ApiError> {

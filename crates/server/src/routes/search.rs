@@ -1,0 +1,61 @@
+//! `POST /v1/vector_stores/{store}/search`.
+
+use super::documents::measured;
+use crate::body::JsonBody;
+use crate::error::ApiError;
+use crate::openai::vector_stores::{HitExtension, SearchHit, SearchPage, TextContent};
+use crate::state::AppState;
+use crate::validate::Fields;
+use crate::validate::documents::{ValidSearch, queries};
+use axum::Json;
+use axum::extract::{Path, State};
+use sconce_rag::{Hit, SearchOptions};
+
+/// Searches one store. Several queries are searched as one: a chunk that matches more of their words ranks higher.
+pub(crate) async fn create(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<SearchPage>, ApiError> {
+    let fields = Fields::body(&body)?;
+    let queries = queries(&fields)?;
+    let options = options(ValidSearch::parse(&fields)?);
+    let query = queries.join("\n");
+    let hits = measured(&state, "search", move |store| {
+        store.get_vector_store(&id)?;
+        store.search(&[id], &query, &options)
+    });
+    let data = hits.await?.into_iter().map(hit).collect();
+    Ok(Json(SearchPage {
+        object: "vector_store.search_results.page",
+        search_query: queries,
+        data,
+        has_more: false,
+        next_page: None,
+    }))
+}
+
+/// The search as the store takes it.
+pub(crate) fn options(search: ValidSearch) -> SearchOptions {
+    SearchOptions {
+        max_num_results: search.max_num_results as usize,
+        filters: search.filters,
+        score_threshold: search.score_threshold,
+    }
+}
+
+fn hit(hit: Hit) -> SearchHit {
+    SearchHit {
+        file_id: hit.file_id,
+        filename: hit.filename,
+        score: hit.score,
+        attributes: hit.attributes,
+        content: vec![TextContent { kind: "text", text: hit.text }],
+        sconce: HitExtension {
+            title: hit.title,
+            section: hit.section,
+            chunk_id: hit.chunk_id.to_string(),
+            source_span: [hit.span.start, hit.span.end],
+        },
+    }
+}

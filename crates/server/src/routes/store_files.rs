@@ -1,0 +1,129 @@
+//! `/v1/vector_stores/{store}/files`: attach, list, read, update, detach.
+
+use super::documents::{measured, with_store};
+use crate::body::JsonBody;
+use crate::error::ApiError;
+use crate::openai::files::Deleted;
+use crate::openai::vector_stores::{
+    ChunkingStrategy, FileContentPage, FileError, TextContent, VectorStoreFileObject,
+};
+use crate::pages::{DEFAULT_PAGE, MAX_PAGE, Page, ValidPage, query_value};
+use crate::state::AppState;
+use crate::validate::Fields;
+use crate::validate::documents::{ValidAttachment, attributes};
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use sconce_rag::{FileStatus, VectorStoreFile};
+
+/// `POST …/files`: the file is parsed and indexed before the answer.
+pub(crate) async fn attach(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<VectorStoreFileObject>, ApiError> {
+    let ValidAttachment { file_id, attributes } = ValidAttachment::parse(&Fields::body(&body)?)?;
+    let attached = measured(&state, "ingest", move |store| store.attach(&id, &file_id, &attributes)).await?;
+    Ok(Json(object(attached)))
+}
+
+/// Attaches files one by one, so that other requests get their turn between two of them.
+pub(crate) async fn attach_all(
+    state: &AppState,
+    id: &str,
+    files: Vec<ValidAttachment>,
+) -> Result<Vec<VectorStoreFile>, ApiError> {
+    let mut attached = Vec::with_capacity(files.len());
+    for ValidAttachment { file_id, attributes } in files {
+        let id = id.to_owned();
+        attached.push(measured(state, "ingest", move |store| store.attach(&id, &file_id, &attributes)).await?);
+    }
+    Ok(attached)
+}
+
+/// `GET …/files`, perhaps with `filter=completed`.
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Page<VectorStoreFileObject>>, ApiError> {
+    let page = ValidPage::parse(query.as_deref(), DEFAULT_PAGE, MAX_PAGE)?.options();
+    let status = match query_value(query.as_deref(), "filter").as_deref() {
+        None => None,
+        Some("completed") => Some(FileStatus::Completed),
+        Some("failed") => Some(FileStatus::Failed),
+        Some("in_progress" | "cancelled") => {
+            // Files are read before their request is answered, so none is ever in these states.
+            let data = Vec::new();
+            return Ok(Json(Page { object: "list", data, first_id: None, last_id: None, has_more: false }));
+        }
+        Some(_) => {
+            let message = "filter must be completed, failed, in_progress or cancelled.";
+            return Err(ApiError::invalid("filter", message));
+        }
+    };
+    let page = with_store(&state, move |store| store.list_attached(&id, status, &page)).await?;
+    Ok(Json(Page::of(page, |file| &file.id, object)))
+}
+
+/// `GET …/files/{file}`.
+pub(crate) async fn one(
+    State(state): State<AppState>,
+    Path((id, file)): Path<(String, String)>,
+) -> Result<Json<VectorStoreFileObject>, ApiError> {
+    Ok(Json(object(with_store(&state, move |store| store.get_attached(&id, &file)).await?)))
+}
+
+/// `POST …/files/{file}`: new attributes; null or nothing clears them.
+pub(crate) async fn update(
+    State(state): State<AppState>,
+    Path((id, file)): Path<(String, String)>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<VectorStoreFileObject>, ApiError> {
+    let attributes = attributes(&Fields::body(&body)?)?.unwrap_or_default();
+    let updated = with_store(&state, move |store| store.update_attached(&id, &file, &attributes));
+    Ok(Json(object(updated.await?)))
+}
+
+/// `DELETE …/files/{file}`: out of the store; the file itself stays.
+pub(crate) async fn detach(
+    State(state): State<AppState>,
+    Path((id, file)): Path<(String, String)>,
+) -> Result<Json<Deleted>, ApiError> {
+    let deleted = file.clone();
+    with_store(&state, move |store| store.detach(&id, &file)).await?;
+    Ok(Json(Deleted { id: deleted, object: "vector_store.file.deleted", deleted: true }))
+}
+
+/// `GET …/files/{file}/content`: the text that citations' source spans refer to.
+pub(crate) async fn content(
+    State(state): State<AppState>,
+    Path((id, file)): Path<(String, String)>,
+) -> Result<Json<FileContentPage>, ApiError> {
+    let source = with_store(&state, move |store| {
+        store.get_attached(&id, &file)?;
+        store.source_document(&file)
+    });
+    let data = vec![TextContent { kind: "text", text: source.await?.text }];
+    Ok(Json(FileContentPage { object: "vector_store.file_content.page", data, has_more: false, next_page: None }))
+}
+
+pub(crate) fn object(file: VectorStoreFile) -> VectorStoreFileObject {
+    VectorStoreFileObject {
+        id: file.id,
+        object: "vector_store.file",
+        created_at: file.created_at,
+        usage_bytes: file.usage_bytes,
+        vector_store_id: file.vector_store_id,
+        status: status_name(file.status),
+        last_error: file.last_error.map(|error| FileError { code: error.code, message: error.message }),
+        attributes: file.attributes,
+        chunking_strategy: ChunkingStrategy { kind: "other" },
+    }
+}
+
+fn status_name(status: FileStatus) -> &'static str {
+    match status {
+        FileStatus::Completed => "completed",
+        FileStatus::Failed => "failed",
+    }
+}
