@@ -1,0 +1,165 @@
+//! One token from one row of logits: logits processors, sampler, log-probabilities.
+//! What comes out depends on the logits, the parameters, the history, the seed and the position; never on the batch, on
+//! the clock or on the machine's library of mathematics. Knows no sequence and no tensor.
+
+mod params;
+mod penalties;
+mod random;
+mod select;
+mod weights;
+
+use std::cell::RefCell;
+
+pub use params::{SamplingError, SamplingParams};
+
+use penalties::History;
+use select::{Cutoff, Scored};
+
+/// What was drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampled {
+    /// The token.
+    pub token: u32,
+    /// Its log-probability (natural) in the model's own distribution, before any processor; if asked for.
+    pub logprob: Option<f32>,
+    /// The most likely tokens of that distribution with their log-probabilities, best first; as many as asked for.
+    pub top: Vec<(u32, f32)>,
+}
+
+/// Draws the tokens of one answer, and remembers them for the penalties.
+///
+/// The order is vLLM's: bias and bans, penalties, temperature, min-p, top-k, top-p.
+#[derive(Debug, Clone)]
+pub struct Sampler {
+    params: SamplingParams,
+    seed: u64,
+    choice: u32,
+    history: History,
+}
+
+/// Working memory: one per thread, since a row of a large vocabulary is half a megabyte.
+#[derive(Default)]
+struct Scratch {
+    /// Logits with bias, bans and penalties.
+    adjusted: Vec<f32>,
+    weights: Vec<f32>,
+    best: Vec<Scored>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Sampler {
+    /// A sampler for validated parameters. `fallback_seed` counts when the parameters have no seed.
+    pub fn new(params: SamplingParams, prompt: &[u32], fallback_seed: u64) -> Self {
+        let history = History::new(&params, prompt);
+        Self { seed: params.seed.unwrap_or(fallback_seed), choice: 0, history, params }
+    }
+
+    /// The same for one of several answers to a prompt: equal seeds draw differently for different choices.
+    #[must_use]
+    pub fn with_choice(mut self, choice: u32) -> Self {
+        self.choice = choice;
+        self
+    }
+
+    /// The parameters.
+    pub fn params(&self) -> &SamplingParams {
+        &self.params
+    }
+
+    /// Draws the token that follows position `position` and takes it into the history.
+    ///
+    /// # Errors
+    /// [`SamplingError::NotFinite`] when a logit is NaN or infinite, [`SamplingError::NothingAllowed`] for an empty row.
+    pub fn sample(&mut self, logits: &[f32], position: u64) -> Result<Sampled, SamplingError> {
+        self.sample_without(logits, position, &[])
+    }
+
+    /// As [`Self::sample`], but never one of `banned` (the ends of an answer that must still go on).
+    ///
+    /// # Errors
+    /// As [`Self::sample`]; [`SamplingError::NothingAllowed`] also when every token is banned.
+    pub fn sample_without(&mut self, logits: &[f32], position: u64, banned: &[u32]) -> Result<Sampled, SamplingError> {
+        if let Some(index) = logits.iter().position(|logit| !logit.is_finite()) {
+            return Err(SamplingError::NotFinite { index, value: logits[index] });
+        }
+        let sampled = SCRATCH.with_borrow_mut(|scratch| self.draw(logits, position, banned, scratch))?;
+        self.history.record(sampled.token);
+        Ok(sampled)
+    }
+
+    fn draw(
+        &self,
+        raw: &[f32],
+        position: u64,
+        banned: &[u32],
+        scratch: &mut Scratch,
+    ) -> Result<Sampled, SamplingError> {
+        let Scratch { adjusted, weights, best } = scratch;
+        let logits = if banned.is_empty() && self.params.logit_bias.is_empty() && self.history.is_empty() {
+            raw
+        } else {
+            self.adjust(raw, banned, adjusted);
+            adjusted.as_slice()
+        };
+        let greatest = select::argmax(logits).filter(|greatest| greatest.logit.is_finite());
+        let Some(greatest) = greatest else { return Err(SamplingError::NothingAllowed) };
+        let token = if self.params.temperature == 0.0 || self.params.top_k == Some(1) {
+            greatest.id
+        } else {
+            let cutoff = self.cutoff(logits, greatest, weights, best);
+            let fraction = random::unit(self.seed, position, u64::from(self.choice));
+            let temperature = self.params.temperature;
+            weights::draw(logits, greatest.logit, temperature, cutoff, fraction, weights).unwrap_or(greatest.id)
+        };
+        let (logprob, top) = self.logprobs(raw, token, best);
+        Ok(Sampled { token, logprob, top })
+    }
+
+    fn adjust(&self, raw: &[f32], banned: &[u32], adjusted: &mut Vec<f32>) {
+        adjusted.clear();
+        adjusted.extend_from_slice(raw);
+        for &(id, bias) in &self.params.logit_bias {
+            if let Some(logit) = adjusted.get_mut(id as usize) {
+                *logit = (*logit + bias).clamp(f32::MIN, f32::MAX);
+            }
+        }
+        self.history.apply(&self.params, adjusted);
+        for &id in banned {
+            if let Some(logit) = adjusted.get_mut(id as usize) {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+    }
+
+    /// The least likely token that may still be drawn.
+    fn cutoff(&self, logits: &[f32], greatest: Scored, weights: &mut Vec<f32>, best: &mut Vec<Scored>) -> Cutoff {
+        let SamplingParams { temperature, top_k, top_p, min_p, .. } = self.params;
+        let mut cutoff = Cutoff::NONE;
+        if min_p > 0.0 {
+            cutoff = Cutoff::at_least((greatest.logit + temperature * min_p.ln()).min(greatest.logit));
+        }
+        if let Some(count) = top_k.map(|count| count as usize).filter(|&count| count < logits.len()) {
+            select::best(logits, cutoff, count, best);
+            cutoff = best.last().map_or(cutoff, |last| cutoff.max(Cutoff::through(*last)));
+        }
+        if top_p < 1.0 {
+            cutoff = weights::nucleus(logits, greatest.logit, temperature, top_p, cutoff, weights, best);
+        }
+        cutoff
+    }
+
+    fn logprobs(&self, raw: &[f32], token: u32, best: &mut Vec<Scored>) -> (Option<f32>, Vec<(u32, f32)>) {
+        let Some(count) = self.params.logprobs else { return (None, Vec::new()) };
+        let normalizer = weights::log_sum_exp(raw);
+        let logprob = |logit: f32| (f64::from(logit) - normalizer) as f32;
+        let mut top = Vec::new();
+        if count > 0 {
+            select::best(raw, Cutoff::NONE, usize::from(count), best);
+            top.extend(best.iter().map(|scored| (scored.id, logprob(scored.logit))));
+        }
+        (raw.get(token as usize).map(|&logit| logprob(logit)), top)
+    }
+}
