@@ -111,7 +111,8 @@ impl EngineHandle {
         }
         let overloaded = SubmitError::Overloaded { limit: self.limit };
         let permit = Permit::acquire(&self.in_engine, self.limit).ok_or(overloaded.clone())?;
-        let (sender, events) = mpsc::channel(EVENT_CAPACITY);
+        // Each choice keeps one place for its end, so that the end is delivered however full the rest is.
+        let (sender, events) = mpsc::channel(EVENT_CAPACITY + request.n as usize);
         let submission = Submission { request, events: sender, arrived: Instant::now() };
         match self.inbox.try_send(Command::Submit(submission)) {
             Ok(()) => Ok(Generation { events, _permit: permit }),

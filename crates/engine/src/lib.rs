@@ -7,16 +7,26 @@
 //! - Every choice ends exactly once, with `Finished` or `Failed`, or because its reader dropped the stream.
 //! - It knows nothing of HTTP or documents.
 
+mod choices;
+mod config;
+mod engine;
 mod event;
 mod handle;
+mod load;
 mod metrics;
 mod request;
+mod runner;
+mod stream;
 
+pub use config::{DEFAULT_KV_BYTES, EngineConfig, EngineError};
+pub use engine::{EngineThread, start};
 pub use event::{
     ChoiceUsage, FinishReason, Generation, GenerationError, GenerationEvent, GenerationEventKind, TokenLogprob,
 };
 pub use handle::{CanaryError, EVENT_CAPACITY, EngineHandle, ModelInfo};
+pub use load::LoadedModel;
 pub use metrics::{EngineMetrics, FinishLabel};
 pub use request::{GenerateRequest, MAX_CHOICES, MAX_PRIORITY, MAX_STOP_BYTES, MAX_STOP_STRINGS, SubmitError};
+pub use sconce_model::KvCacheDtype;
 pub use sconce_model::sampling::SamplingParams;
 pub use sconce_text::{ChatTemplate, Conversation, Special, Tokenizer};

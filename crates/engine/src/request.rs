@@ -111,8 +111,10 @@ impl GenerateRequest {
         if self.stop_token_ids.len() > MAX_STOP_STRINGS {
             return out_of_range("stop_token_ids", format!("has more than {MAX_STOP_STRINGS} ids"));
         }
-        self.sampling
-            .validate()
-            .map_err(|error| SubmitError::OutOfRange { field: error.field, problem: error.problem.clone() })
+        let sampling = self.sampling.validate().and_then(|()| self.sampling.validate_tokens(vocabulary_size));
+        sampling.map_err(|error| SubmitError::OutOfRange {
+            field: error.field().unwrap_or("sampling"),
+            problem: format!("is out of range: {error}"),
+        })
     }
 }

@@ -1,0 +1,292 @@
+//! The engine thread: commands in, a step, events out.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustc_hash::FxHashMap;
+use sconce_kv::{KvCacheConfig, KvCacheManager, Salt};
+use sconce_model::KvCache;
+use sconce_sched::{Scheduler, SchedulerConfig, SchedulerStats, SequenceId, StepPlan};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use crate::config::{EngineConfig, EngineError};
+use crate::event::GenerationError;
+use crate::handle::{Command, EngineHandle, ModelInfo, Shared};
+use crate::load::LoadedModel;
+use crate::metrics::EngineMetrics;
+use crate::runner::{ModelRunner, StepOutcome};
+use crate::stream::Stream;
+
+/// How often a loop with nothing to run but unread streams looks again.
+const STALL_POLL: Duration = Duration::from_millis(5);
+
+/// Steps that may fail one after another before the engine gives up.
+const MAX_FAILED_STEPS: u32 = 3;
+
+/// The engine thread's state.
+pub(crate) struct Engine {
+    pub(crate) scheduler: Scheduler,
+    pub(crate) runner: ModelRunner,
+    pub(crate) streams: FxHashMap<SequenceId, Stream>,
+    /// Choices that ended, but whose reader has not taken everything yet.
+    pub(crate) leaving: Vec<Stream>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) salt_key: [u8; 16],
+    pub(crate) slow_reader_timeout: Duration,
+    inbox: Receiver<Command>,
+    /// Steps that ran and whose outcome the scheduler does not know yet, oldest first.
+    in_flight: VecDeque<(StepPlan, StepOutcome, Duration)>,
+    pipeline_depth: usize,
+    failed_steps: u32,
+    /// What the metrics have been told.
+    reported: SchedulerStats,
+}
+
+/// The thread behind a handle.
+#[derive(Debug)]
+pub struct EngineThread(JoinHandle<()>);
+
+impl EngineThread {
+    /// Whether the thread has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    /// Waits for the thread's end; `false` when it panicked.
+    pub fn join(self) -> bool {
+        self.0.join().is_ok()
+    }
+}
+
+/// Starts the engine thread over a loaded model.
+///
+/// # Errors
+/// [`EngineError`] naming what is out of range, or what could not be allocated.
+pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle, EngineThread), EngineError> {
+    let LoadedModel { llama, tokenizer, template, name: _, device } = model;
+    let num_blocks = config.num_blocks(llama.config())?;
+    let cache = KvCache::allocate(llama.config(), num_blocks, config.block_size, config.kv_cache_dtype, &device)?;
+    let salt_key = random_key();
+    let quotas = quotas(config, num_blocks, &salt_key)?;
+    let common_blocks = num_blocks - quotas.iter().map(|(_, blocks)| blocks).sum::<usize>().min(num_blocks);
+    let context_length = config.context_length(llama.config()).min(common_blocks * config.block_size);
+    let kv_config = KvCacheConfig { num_blocks, block_size: config.block_size, hash_key: random_key(), quotas };
+    KvCacheManager::new(&kv_config)?;
+    let scheduler_config = SchedulerConfig {
+        max_num_seqs: config.max_num_seqs,
+        max_num_batched_tokens: config.max_num_batched_tokens.max(config.max_num_seqs),
+        max_model_len: context_length.max(2),
+        step_target: config.step_target,
+        pipeline_depth: config.pipeline_depth,
+        aging: config.priority_aging,
+    };
+    scheduler_config.validate()?;
+    let info = ModelInfo {
+        id: config.model_id.clone(),
+        created: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs()),
+        context_length: scheduler_config.max_model_len,
+        vocabulary_size: llama.config().vocab_size,
+        max_num_seqs: config.max_num_seqs,
+        num_blocks,
+        block_size: config.block_size,
+    };
+    let shared = Arc::new(Shared {
+        model: info,
+        tokenizer,
+        template,
+        metrics: EngineMetrics::default(),
+        started: Instant::now(),
+        last_step_ms: AtomicU64::new(0),
+        draining: AtomicBool::new(false),
+        cut: AtomicBool::new(false),
+        stopped: AtomicBool::new(false),
+    });
+    // One place more than requests, so that a wake-up never takes a request's place.
+    let (sender, inbox) = sync_channel(config.max_requests + 1);
+    let handle = EngineHandle {
+        inbox: sender,
+        shared: shared.clone(),
+        in_engine: Arc::new(AtomicUsize::new(0)),
+        limit: config.max_requests,
+    };
+    let runner = ModelRunner::new(llama, cache);
+    let (slow_reader_timeout, pipeline_depth) = (config.slow_reader_timeout, config.pipeline_depth);
+    let body = move || {
+        let _stopped = StoppedOnDrop(shared.clone());
+        // The bookkeeping lives on this thread alone, so it is made here.
+        let kv = KvCacheManager::new(&kv_config).expect("checked before the thread began");
+        let scheduler = Scheduler::new(scheduler_config, kv).expect("checked before the thread began");
+        let engine = Engine {
+            scheduler,
+            runner,
+            streams: FxHashMap::default(),
+            leaving: Vec::new(),
+            shared,
+            salt_key,
+            slow_reader_timeout,
+            inbox,
+            in_flight: VecDeque::new(),
+            pipeline_depth,
+            failed_steps: 0,
+            reported: SchedulerStats::default(),
+        };
+        engine.run();
+    };
+    let thread = std::thread::Builder::new().name("sconce-engine".into()).spawn(body)?;
+    Ok((handle, EngineThread(thread)))
+}
+
+/// Says that the thread has ended, even if by a panic.
+struct StoppedOnDrop(Arc<Shared>);
+
+impl Drop for StoppedOnDrop {
+    fn drop(&mut self) {
+        self.0.stopped.store(true, Ordering::Release);
+    }
+}
+
+fn random_key() -> [u8; 16] {
+    // The standard library seeds each `RandomState` from the operating system.
+    let half = || RandomState::new().build_hasher().finish().to_le_bytes();
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&half());
+    key[8..].copy_from_slice(&half());
+    key
+}
+
+/// The salt of a name; no name is the common salt.
+pub(crate) fn salt_of(name: Option<&str>, key: &[u8; 16]) -> Salt {
+    name.map_or(Salt::default(), |name| {
+        let mut hasher = SipHasher13::new_with_key(key);
+        hasher.write(name.as_bytes());
+        Salt(hasher.finish128().as_u128())
+    })
+}
+
+fn quotas(config: &EngineConfig, num_blocks: usize, key: &[u8; 16]) -> Result<Vec<(Salt, usize)>, EngineError> {
+    let mut sum = 0.0;
+    config
+        .kv_quotas
+        .iter()
+        .map(|(name, share)| {
+            sum += share;
+            if !(*share > 0.0 && sum < 1.0) {
+                return Err(EngineError::Quota { name: name.clone(), share: *share });
+            }
+            let blocks = ((num_blocks as f64 * share) as usize).max(1);
+            Ok((salt_of(Some(name), key), blocks))
+        })
+        .collect()
+}
+
+impl Engine {
+    fn run(mut self) {
+        while self.receive() {
+            self.look_after_readers();
+            self.step();
+            self.report();
+        }
+        let everyone = self.streams.values_mut().chain(&mut self.leaving);
+        everyone.for_each(|stream| stream.fail(GenerationError::ShuttingDown));
+        self.streams.clear();
+        self.report();
+    }
+
+    /// Takes what is in the inbox, waiting only when there is nothing else to do. `false` ends the loop.
+    fn receive(&mut self) -> bool {
+        loop {
+            let flag = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+            let unread = !self.leaving.is_empty() || !self.streams.is_empty();
+            let idle = self.scheduler.is_idle() && !unread;
+            if flag(&self.shared.cut) || self.failed_steps >= MAX_FAILED_STEPS {
+                return false;
+            }
+            let command = if idle {
+                if flag(&self.shared.draining) {
+                    return false;
+                }
+                self.inbox.recv().map_err(|_| mpsc::TryRecvError::Disconnected)
+            } else if self.is_blocked_on_readers() {
+                self.inbox.recv_timeout(STALL_POLL).map_err(|error| match error {
+                    RecvTimeoutError::Timeout => mpsc::TryRecvError::Empty,
+                    RecvTimeoutError::Disconnected => mpsc::TryRecvError::Disconnected,
+                })
+            } else {
+                self.inbox.try_recv()
+            };
+            match command {
+                Ok(Command::Submit(submission)) => self.admit(submission),
+                Ok(Command::Wake) => {}
+                // Every handle is gone: nobody can ask or read any more, so what is left is aborted by its readers' absence.
+                Err(mpsc::TryRecvError::Disconnected) if idle => return false,
+                Err(_) => return true,
+            }
+        }
+    }
+
+    /// Whether nothing can run until somebody reads.
+    fn is_blocked_on_readers(&self) -> bool {
+        self.in_flight.is_empty() && self.streams.values().all(Stream::is_stalled)
+    }
+
+    /// The whole step: schedule, run, learn, emit.
+    fn step(&mut self) {
+        let plan = self.scheduler.schedule();
+        self.announce(&plan);
+        let ran = !plan.is_empty();
+        if ran {
+            let began = Instant::now();
+            match self.runner.run(&plan) {
+                Ok(outcome) => self.in_flight.push_back((plan, outcome, began.elapsed())),
+                Err(error) => return self.fail_steps(&error.to_string()),
+            }
+        }
+        let depth = if ran { self.pipeline_depth } else { 0 };
+        while self.in_flight.len() > depth {
+            let Some((plan, outcome, elapsed)) = self.in_flight.pop_front() else { break };
+            self.land(&plan, outcome, elapsed);
+        }
+    }
+
+    fn fail_steps(&mut self, message: &str) {
+        tracing::error!(error = message, "a step failed; its sequences end");
+        self.failed_steps += 1;
+        self.in_flight.clear();
+        for id in self.scheduler.fail_in_flight() {
+            self.runner.remove(id);
+            if let Some(mut stream) = self.streams.remove(&id) {
+                self.count_end("error", &stream);
+                stream.fail(GenerationError::Step(message.to_owned()));
+            }
+        }
+    }
+
+    /// Tells the metrics what has changed.
+    fn report(&mut self) {
+        let stats = self.scheduler.stats();
+        let metrics = &self.shared.metrics;
+        let before = std::mem::replace(&mut self.reported, stats);
+        metrics.running.set(stats.running as i64);
+        metrics.waiting.set(stats.waiting as i64);
+        metrics.kv_usage.set(stats.kv.held as f64 / stats.kv.total.max(1) as f64);
+        metrics.prompt_tokens.inc_by(stats.prompt_tokens - before.prompt_tokens);
+        metrics.cached_tokens.inc_by(stats.cached_tokens - before.cached_tokens);
+        metrics.computed_tokens.inc_by(stats.computed_tokens - before.computed_tokens);
+        metrics.preemptions.inc_by(stats.preemptions - before.preemptions);
+    }
+
+    /// A step's outcome is known.
+    fn land(&mut self, plan: &StepPlan, outcome: StepOutcome, elapsed: Duration) {
+        self.failed_steps = 0;
+        self.shared.metrics.step_duration.observe(elapsed.as_secs_f64());
+        self.learn(plan, outcome, elapsed);
+        let since_start = self.shared.started.elapsed().as_millis();
+        self.shared.last_step_ms.store(u64::try_from(since_start).unwrap_or(u64::MAX), Ordering::Release);
+    }
+}
