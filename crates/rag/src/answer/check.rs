@@ -1,0 +1,254 @@
+//! Checks a generated text: each sentence names passages that exist, its figures stand there exactly, and most of its
+//! content words do. Gives the units of the source that support each sentence. Strict on purpose: a failure costs only the
+//! fluency of the answer, since verbatim sentences take its place.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use super::Claim;
+use crate::analyze::{Word, words};
+use crate::chunk::UnitKind;
+use crate::retrieve::Hit;
+use crate::sentence::sentences;
+
+/// Bytes of a generated answer that are looked at; a longer one is no answer of one to three sentences.
+const MAX_ANSWER_BYTES: usize = 8 << 10;
+/// Share of a sentence's content words that its passages must hold.
+const LEAST_SUPPORT: f64 = 0.6;
+/// Units cited for one sentence at most.
+const MAX_UNITS: usize = 3;
+/// Words that turn a statement round.
+const NEGATIONS: &[&str] =
+    &["no", "not", "never", "none", "neither", "nor", "without", "cannot", "don", "doesn", "isn", "aren"];
+
+/// A sentence of the answer with the passages it names.
+struct Sentence {
+    /// Its words, without the brackets.
+    text: String,
+    span: Range<usize>,
+    /// Numbers in its brackets.
+    passages: Vec<usize>,
+}
+
+/// The claims of `text`, or the first problem in words. `order[n - 1]` is the hit behind passage `n`.
+pub(super) fn check(text: &str, hits: &[Hit], order: &[usize]) -> Result<Vec<Claim>, String> {
+    if text.is_empty() {
+        return Err("the answer is empty".into());
+    }
+    if text.len() > MAX_ANSWER_BYTES {
+        return Err(format!("the answer has {} bytes; at most {MAX_ANSWER_BYTES} are checked", text.len()));
+    }
+    let mut claims = Vec::new();
+    for sentence in cited_sentences(text) {
+        if sentence.passages.is_empty() {
+            return Err(format!("no passage is named for: {}", sentence.text));
+        }
+        let mut cited = Vec::new();
+        for number in &sentence.passages {
+            let hit = number.checked_sub(1).and_then(|index| order.get(index));
+            let Some(hit) = hit else { return Err(format!("there is no passage [{number}]")) };
+            cited.push((*number, *hit));
+        }
+        supports(&sentence, &cited, hits)?;
+        claims.extend(claims_of(&sentence, &cited, hits));
+    }
+    if claims.is_empty() {
+        return Err("the answer states nothing".into());
+    }
+    Ok(claims)
+}
+
+/// Whether the cited passages hold the sentence's figures and enough of its words.
+fn supports(sentence: &Sentence, cited: &[(usize, usize)], hits: &[Hit]) -> Result<(), String> {
+    let mut stems = HashSet::new();
+    let mut normals = HashSet::new();
+    for (_, hit) in cited {
+        let hit = &hits[*hit];
+        for word in words(&hit.title).into_iter().chain(words(&hit.section)) {
+            stems.insert(word.stem);
+        }
+        for word in words(&hit.text) {
+            stems.insert(word.stem);
+            normals.insert(word.normal);
+        }
+    }
+    let said = words(&sentence.text);
+    if let Some(figure) = said.iter().find(|word| word.is_figure() && !normals.contains(&word.normal)) {
+        return Err(format!("the figure {} is not in the passage named for: {}", figure.normal, sentence.text));
+    }
+    let is_negation = |normal: &str| NEGATIONS.contains(&normal);
+    if said.iter().any(|word| is_negation(&word.normal)) && !normals.iter().any(|normal| is_negation(normal)) {
+        return Err(format!("the passage denies nothing, unlike: {}", sentence.text));
+    }
+    let content: Vec<&Word> = said.iter().filter(|word| !word.stop).collect();
+    let found = content.iter().filter(|word| stems.contains(&word.stem)).count();
+    if content.is_empty() || (found as f64) < LEAST_SUPPORT * content.len() as f64 {
+        return Err(format!("{found} of {} words are in the passage named for: {}", content.len(), sentence.text));
+    }
+    Ok(())
+}
+
+/// The units of the cited passages that say what the sentence says: the best one, and more while figures are missing.
+fn claims_of(sentence: &Sentence, cited: &[(usize, usize)], hits: &[Hit]) -> Vec<Claim> {
+    let said = words(&sentence.text);
+    let content: HashSet<&str> = said.iter().filter(|word| !word.stop).map(|word| word.stem.as_str()).collect();
+    let mut missing: HashSet<&str> =
+        said.iter().filter(|word| word.is_figure()).map(|word| word.normal.as_str()).collect();
+    let mut units = Vec::new();
+    for (number, hit) in cited {
+        for unit in hits[*hit].units.iter().filter(|unit| unit.kind != UnitKind::TableHead) {
+            let Some(slice) = hits[*hit].slice(&unit.span) else { continue };
+            units.push((*number, *hit, unit.span.clone(), words(slice)));
+        }
+    }
+    let mut claims = Vec::new();
+    while claims.len() < MAX_UNITS && (claims.is_empty() || !missing.is_empty()) {
+        let worth = |unit: &(usize, usize, Range<usize>, Vec<Word>)| {
+            let stems: HashSet<&str> = unit.3.iter().map(|word| word.stem.as_str()).collect();
+            let figures = unit.3.iter().filter(|word| missing.contains(word.normal.as_str())).count();
+            (figures, stems.intersection(&content).count())
+        };
+        // The first of equals: the place nearest to the beginning.
+        let best = units.iter().enumerate().map(|(index, unit)| (worth(unit), std::cmp::Reverse(index))).max();
+        let Some(((figures, shared), std::cmp::Reverse(index))) = best else { break };
+        if figures + shared == 0 || (!claims.is_empty() && figures == 0) {
+            break;
+        }
+        let (number, hit, span, unit) = units.remove(index);
+        missing.retain(|figure| !unit.iter().any(|word| word.normal == **figure));
+        claims.push(Claim { number, hit, source_span: span, answer_span: sentence.span.clone() });
+    }
+    claims
+}
+
+/// Sentences with the brackets that stand inside or right behind them. A line break ends a sentence.
+fn cited_sentences(text: &str) -> Vec<Sentence> {
+    let mut found: Vec<Sentence> = Vec::new();
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        for range in sentences(line) {
+            let piece = &line[range.clone()];
+            let led = leading_brackets(piece);
+            let (head, rest) = piece.split_at(led);
+            if let Some(previous) = found.last_mut().filter(|_| led > 0) {
+                previous.passages.extend(brackets(head).1);
+                previous.span.end = offset + range.start + head.trim_end().len();
+            }
+            let (words_only, mut passages) = brackets(rest);
+            if found.is_empty() {
+                passages.extend(brackets(head).1);
+            }
+            if words_only.chars().any(char::is_alphanumeric) {
+                let span = offset + range.start + led..offset + range.end;
+                found.push(Sentence { text: words_only.trim().to_owned(), span, passages });
+            } else if let Some(previous) = found.last_mut() {
+                previous.passages.extend(passages);
+            }
+        }
+        offset += line.len();
+    }
+    found
+}
+
+/// Bytes of `[1] [2] ` at the start.
+fn leading_brackets(text: &str) -> usize {
+    let mut rest = text;
+    while let Some(after) = rest.strip_prefix('[').and_then(|inside| inside.split_once(']')) {
+        if numbers(after.0).is_none() {
+            break;
+        }
+        rest = after.1.trim_start();
+    }
+    text.len() - rest.len()
+}
+
+/// The text without its numbered brackets, and their numbers.
+fn brackets(text: &str) -> (String, Vec<usize>) {
+    let (mut bare, mut found, mut rest) = (String::new(), Vec::new(), text);
+    while let Some((before, inside)) = rest.split_once('[') {
+        bare.push_str(before);
+        match inside.split_once(']').and_then(|(inside, after)| Some((numbers(inside)?, after))) {
+            Some((inside, after)) => {
+                found.extend(inside);
+                rest = after;
+            }
+            None => {
+                bare.push('[');
+                rest = inside;
+            }
+        }
+    }
+    bare.push_str(rest);
+    (bare, found)
+}
+
+/// `1` or `1, 2`; `None` for anything else.
+fn numbers(inside: &str) -> Option<Vec<usize>> {
+    inside.split(',').map(|number| number.trim().parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Attributes, Unit};
+
+    fn hit(text: &str) -> Hit {
+        let units = sentences(text).into_iter().map(|span| Unit { kind: UnitKind::Sentence, span }).collect();
+        Hit {
+            file_id: "file-1".into(),
+            filename: "bakers.md".into(),
+            title: "Bakers".into(),
+            section: "Pay".into(),
+            chunk_id: 1,
+            text: text.into(),
+            span: 0..text.len(),
+            score: 1.0,
+            attributes: Attributes::new(),
+            units,
+        }
+    }
+
+    fn quotes(answer: &str) -> Result<Vec<String>, String> {
+        let hits = [hit("Bakers work at night. The median annual wage for bakers was $36,650 in May 2024.")];
+        let claims = check(answer, &hits, &[0])?;
+        Ok(claims.iter().map(|claim| hits[0].text[claim.source_span.clone()].to_owned()).collect())
+    }
+
+    #[test]
+    fn a_supported_sentence_is_cited_by_the_unit_that_says_it() {
+        let wage = "The median annual wage for bakers was $36,650 in May 2024.";
+        assert_eq!(quotes("The median wage of bakers was $36,650 [1]."), Ok(vec![wage.to_owned()]));
+        assert_eq!(quotes("The median wage of bakers was $36,650. [1]"), Ok(vec![wage.to_owned()]));
+        assert_eq!(
+            quotes("Bakers work at night [1]. The wage was $36,650 [1]."),
+            Ok(vec!["Bakers work at night.".to_owned(), wage.to_owned()])
+        );
+    }
+
+    #[test]
+    fn unsupported_sentences_are_named() {
+        let cases = [
+            ("The median wage of bakers was $36,650.", "no passage is named"),
+            ("The median wage of bakers was $36,650 [2].", "no passage [2]"),
+            ("The median wage of bakers was $36,651 [1].", "figure 36651"),
+            ("Bakers fly expensive rockets through space [1].", "1 of 5 words"),
+            ("Bakers do not work at night [1].", "denies nothing"),
+            ("Bakers work at night [1]. They sleep.", "no passage is named"),
+            ("[1]", "states nothing"),
+            ("", "empty"),
+        ];
+        for (answer, problem) in cases {
+            let found = quotes(answer).expect_err(answer);
+            assert!(found.contains(problem), "{answer}: {found}");
+        }
+    }
+
+    #[test]
+    fn the_answer_span_covers_the_sentence_with_its_brackets() {
+        let hits = [hit("Bakers work at night.")];
+        let text = "Bakers work at night. [1]\nAt night bakers work [1].";
+        let spans: Vec<_> =
+            check(text, &hits, &[0]).expect("supported").iter().map(|claim| &text[claim.answer_span.clone()]).collect();
+        assert_eq!(spans, ["Bakers work at night. [1]", "At night bakers work [1]."]);
+    }
+}

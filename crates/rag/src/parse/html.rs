@@ -1,0 +1,416 @@
+//! HTML pages: the text of their content, without menus, scripts, forms and footers. The extracted text is the document's
+//! source text; blocks are ranges of it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use scraper::node::Node;
+use scraper::{ElementRef, Html, Selector};
+
+use super::{BlockKind, Document, Outline, furniture};
+
+/// The page nests deeper than the limit.
+#[derive(Debug)]
+pub(super) struct TooDeep;
+
+/// Elements whose text is never content.
+const SKIPPED: &[&str] = &[
+    "script", "style", "nav", "footer", "form", "noscript", "svg", "template", "button", "iframe", "select", "head",
+    "object", "canvas", "aside", "dialog", "audio", "video", "map", "math",
+];
+
+/// Words of an element's class or id that mark a menu or a tool, compared as whole words between dashes and spaces.
+const SKIPPED_NAMES: &[&str] = &[
+    "nav",
+    "navbar",
+    "menu",
+    "breadcrumb",
+    "breadcrumbs",
+    "tabs",
+    "toolbar",
+    "skiplink",
+    "sidebar",
+    "cookie",
+    "popup",
+];
+
+/// Classes that mark page tools, as a whole.
+const SKIPPED_CLASSES: &[&str] = &["about-this-section", "article-tools-box", "image-caption", "sr-only", "gb-info"];
+
+/// Elements that do not interrupt a line of text.
+const INLINE: &[&str] = &[
+    "a", "abbr", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins", "kbd",
+    "label", "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var",
+    "wbr",
+];
+
+/// Elements whose end tag may be left out: they do not nest without bound by themselves.
+const END_OPTIONAL: &[&str] = &[
+    "p", "li", "td", "th", "tr", "dt", "dd", "option", "optgroup", "thead", "tbody", "tfoot", "colgroup", "rt", "rp",
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
+];
+
+/// The tag scan stops a page before the tree is built at this multiple of the depth limit: building is quadratic in it.
+const SCAN_FACTOR: usize = 2;
+
+/// Stands for `<br>` while a line is collected; the parser lets no NUL through.
+const LINE_BREAK: char = '\0';
+
+enum Piece {
+    Heading(u8, String),
+    Block(BlockKind, Range<usize>),
+    Gap,
+}
+
+pub(super) fn parse(text: &str, file_stem: &str, max_depth: usize) -> Result<Document, TooDeep> {
+    if nesting(text) > max_depth.saturating_mul(SCAN_FACTOR) {
+        return Err(TooDeep);
+    }
+    let page = Html::parse_document(text);
+    let mut extractor = Extractor { text: String::new(), pieces: Vec::new(), line: String::new(), items: 0, max_depth };
+    extractor.children(page.root_element(), 0)?;
+    extractor.flush();
+    let Extractor { text, pieces, .. } = extractor;
+    let mut outline = Outline::new(&text);
+    for piece in content(pieces) {
+        match piece {
+            Piece::Heading(level, heading) => outline.heading(level, &heading),
+            Piece::Block(kind, range) => outline.block(kind, range),
+            Piece::Gap => outline.gap = true,
+        }
+    }
+    head_fields(&page, &mut outline);
+    Ok(outline.finish(file_stem))
+}
+
+/// The deepest nesting that the page's tags can give, counted without building a tree. An end tag closes only what was
+/// opened under its name; `<path/>` closes itself inside a drawing, and nowhere else.
+fn nesting(text: &str) -> usize {
+    let mut open: HashMap<String, usize> = HashMap::new();
+    let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
+    while let Some(found) = text[at..].find('<') {
+        at += found + 1;
+        let tag = &text[at..];
+        let closing = tag.starts_with('/');
+        let name: String =
+            tag.trim_start_matches('/').chars().take(16).take_while(char::is_ascii_alphanumeric).collect();
+        let name = name.to_ascii_lowercase();
+        if name.is_empty() || END_OPTIONAL.contains(&name.as_str()) {
+            continue;
+        }
+        let count = open.get(&name).copied().unwrap_or(0);
+        if closing {
+            depth -= count.min(1);
+            open.insert(name, count.saturating_sub(1));
+            continue;
+        }
+        if matches!(name.as_str(), "script" | "style") {
+            // Its text is no markup; `a<b` in a script opens nothing.
+            at += tag.find("</").unwrap_or(tag.len());
+            continue;
+        }
+        let in_drawing = open.get("svg").is_some_and(|count| *count > 0);
+        if in_drawing && tag.find('>').is_some_and(|end| tag[..end].ends_with('/')) {
+            continue;
+        }
+        open.insert(name, count + 1);
+        depth += 1;
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// What stands before the page's first top heading is its header, as long as more stands after it.
+fn content(pieces: Vec<Piece>) -> Vec<Piece> {
+    let Some(first) = pieces.iter().position(|piece| matches!(piece, Piece::Heading(1, _))) else { return pieces };
+    let bytes = |some: &[Piece]| -> usize {
+        some.iter().map(|piece| if let Piece::Block(_, range) = piece { range.len() } else { 0 }).sum()
+    };
+    let keep_all = bytes(&pieces[..first]) > bytes(&pieces[first..]);
+    if keep_all { pieces } else { pieces.into_iter().skip(first).collect() }
+}
+
+/// Title, address and date from the page's head, where the body gave none.
+fn head_fields(page: &Html, outline: &mut Outline<'_>) {
+    let fields = [
+        (furniture::Field::Title, "meta[property='og:title']", "content"),
+        (furniture::Field::Source, "link[rel='canonical']", "href"),
+        (furniture::Field::Source, "meta[property='og:url']", "content"),
+        (furniture::Field::Date, "meta[name='date']", "content"),
+        (furniture::Field::Date, "meta[property='article:modified_time']", "content"),
+    ];
+    for (field, selector, attribute) in fields {
+        let Ok(selector) = Selector::parse(selector) else { continue };
+        if let Some(value) = page.select(&selector).find_map(|element| element.value().attr(attribute)) {
+            outline.field(field, value.trim());
+        }
+    }
+    if let Ok(selector) = Selector::parse("head title") {
+        if let Some(title) = page.select(&selector).next() {
+            let title = title.text().collect::<String>();
+            outline.field(furniture::Field::Title, &furniture::heading(&title));
+        }
+    }
+}
+
+struct Extractor {
+    text: String,
+    pieces: Vec<Piece>,
+    /// Inline text since the last block boundary, white space as in the page.
+    line: String,
+    /// How many list items are open.
+    items: usize,
+    max_depth: usize,
+}
+
+impl Extractor {
+    fn children(&mut self, element: ElementRef<'_>, depth: usize) -> Result<(), TooDeep> {
+        if depth > self.max_depth {
+            return Err(TooDeep);
+        }
+        for child in element.children() {
+            match child.value() {
+                Node::Text(text) => self.line.push_str(text),
+                Node::Element(_) => {
+                    if let Some(child) = ElementRef::wrap(child) {
+                        self.element(child, depth + 1)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn element(&mut self, element: ElementRef<'_>, depth: usize) -> Result<(), TooDeep> {
+        let name = element.value().name();
+        if is_skipped(element) {
+            // Something inside a line leaves no gap: a link "About this section" stands inside a heading.
+            if !INLINE.contains(&name) {
+                self.flush();
+                self.pieces.push(Piece::Gap);
+            }
+            return Ok(());
+        }
+        match name {
+            "br" => self.line.push(LINE_BREAK),
+            _ if INLINE.contains(&name) => self.children(element, depth)?,
+            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.heading(element, name, depth)?,
+            "table" if is_data_table(element) => self.table(element, depth)?,
+            "dl" => self.definitions(element, depth)?,
+            "li" => {
+                self.flush();
+                self.items += 1;
+                self.children(element, depth)?;
+                self.flush();
+                self.items -= 1;
+            }
+            _ => {
+                self.flush();
+                self.children(element, depth)?;
+                self.flush();
+            }
+        }
+        Ok(())
+    }
+
+    fn heading(&mut self, element: ElementRef<'_>, name: &str, depth: usize) -> Result<(), TooDeep> {
+        self.flush();
+        let heading = self.inline_text(element, depth)?;
+        let level = name.as_bytes().get(1).map_or(6, |digit| digit.saturating_sub(b'0'));
+        if !furniture::heading(&heading).is_empty() {
+            self.write(&heading);
+            self.pieces.push(Piece::Heading(level, heading));
+        }
+        Ok(())
+    }
+
+    /// Rows as `cell | cell`; a row of header cells only is the table's head.
+    fn table(&mut self, table: ElementRef<'_>, depth: usize) -> Result<(), TooDeep> {
+        self.flush();
+        for row in table.descendent_elements().filter(|element| element.value().name() == "tr") {
+            let mut cells = Vec::new();
+            let mut head = true;
+            for cell in row.child_elements() {
+                head &= cell.value().name() == "th";
+                cells.push(self.inline_text(cell, depth)?.replace('\n', " "));
+            }
+            while cells.last().is_some_and(String::is_empty) {
+                cells.pop();
+            }
+            let cells: Vec<&str> = cells.iter().map(String::as_str).skip_while(|cell| cell.is_empty()).collect();
+            let range = self.write(&cells.join(" | "));
+            self.pieces.push(Piece::Block(if head { BlockKind::TableHead } else { BlockKind::Row }, range));
+        }
+        Ok(())
+    }
+
+    /// Terms with their definitions as rows.
+    fn definitions(&mut self, list: ElementRef<'_>, depth: usize) -> Result<(), TooDeep> {
+        self.flush();
+        let mut term = String::new();
+        for element in list.descendent_elements() {
+            match element.value().name() {
+                "dt" => term = self.inline_text(element, depth)?,
+                "dd" => {
+                    let definition = self.inline_text(element, depth)?;
+                    let row = if term.is_empty() { definition } else { format!("{term} | {definition}") };
+                    let range = self.write(&row);
+                    self.pieces.push(Piece::Block(BlockKind::Row, range));
+                    term.clear();
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The text of an element as if all inside it were inline.
+    fn inline_text(&mut self, element: ElementRef<'_>, depth: usize) -> Result<String, TooDeep> {
+        let outer = std::mem::take(&mut self.line);
+        let result = self.collect_inline(element, depth);
+        let line = std::mem::replace(&mut self.line, outer);
+        result.map(|()| collapse(&line))
+    }
+
+    fn collect_inline(&mut self, element: ElementRef<'_>, depth: usize) -> Result<(), TooDeep> {
+        if depth > self.max_depth {
+            return Err(TooDeep);
+        }
+        for child in element.children() {
+            if let Node::Text(text) = child.value() {
+                self.line.push_str(text);
+            } else if let Some(child) = ElementRef::wrap(child) {
+                let name = child.value().name();
+                if is_skipped(child) {
+                    continue;
+                }
+                if name == "br" {
+                    self.line.push(LINE_BREAK);
+                } else {
+                    if !INLINE.contains(&name) {
+                        self.line.push(' ');
+                    }
+                    self.collect_inline(child, depth + 1)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        let line = collapse(&line);
+        if !line.is_empty() {
+            let range = self.write(&line);
+            let kind = if self.items > 0 { BlockKind::Item } else { BlockKind::Paragraph };
+            self.pieces.push(Piece::Block(kind, range));
+        }
+    }
+
+    /// Appends one block to the source text and says where it lies.
+    fn write(&mut self, block: &str) -> Range<usize> {
+        if !self.text.is_empty() {
+            self.text.push_str("\n\n");
+        }
+        let start = self.text.len();
+        self.text.push_str(block);
+        start..self.text.len()
+    }
+}
+
+/// Runs of white space become one space, line breaks one new line.
+fn collapse(line: &str) -> String {
+    let lines = line.split(LINE_BREAK).map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+fn is_skipped(element: ElementRef<'_>) -> bool {
+    let value = element.value();
+    let name = value.name();
+    if SKIPPED.contains(&name) || value.attr("hidden").is_some() {
+        return true;
+    }
+    if name == "header" {
+        return !element.descendent_elements().any(|inner| inner.value().name() == "h1");
+    }
+    if matches!(
+        value.attr("role"),
+        Some("navigation" | "menu" | "menubar" | "banner" | "search" | "contentinfo" | "dialog")
+    ) {
+        return true;
+    }
+    if value.classes().any(|class| SKIPPED_CLASSES.contains(&class)) {
+        return true;
+    }
+    let names = value.classes().chain(value.id());
+    let is_menu = names.flat_map(|name| name.split(['-', '_'])).any(|word| SKIPPED_NAMES.contains(&word));
+    if is_menu && !matches!(name, "body" | "html" | "main" | "article") {
+        return !element.descendent_elements().any(|inner| matches!(inner.value().name(), "h1" | "article" | "main"));
+    }
+    matches!(name, "ul" | "ol") && is_link_list(element)
+}
+
+/// A list of at least three items that are nearly all link text is a menu.
+fn is_link_list(list: ElementRef<'_>) -> bool {
+    let bytes = |text: &str| text.chars().filter(|character| character.is_alphanumeric()).count();
+    let items = list.child_elements().filter(|element| element.value().name() == "li").count();
+    if items < 3 {
+        return false;
+    }
+    let all: usize = list.text().map(bytes).sum();
+    let links = list.descendent_elements().filter(|element| element.value().name() == "a");
+    let linked: usize = links.flat_map(|link| link.text()).map(bytes).sum();
+    linked * 10 > all * 9
+}
+
+/// A table of facts, not of layout: no table, heading or list inside its cells.
+fn is_data_table(table: ElementRef<'_>) -> bool {
+    let layout = ["table", "h1", "h2", "h3", "h4", "ul", "ol", "article", "section"];
+    !table.descendent_elements().any(|element| element != table && layout.contains(&element.value().name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = "<html><head><title>Bakers : Handbook</title><meta name=date content=2025-08-28></head><body>\
+        <header><p>An official site</p></header><ul class=tabs><li><a href=#a>Summary</a></ul><h1> Bakers</h1>\
+        <h2><span>Summary</span><a class='about-this-section'>About this section</a></h2><table><tr><th colspan=2>Quick \
+        Facts</th></tr><tr><th>2024\n Median Pay</th><td>$36,650 per year<br>$17.62 per hour</td></tr></table>\
+        <p>Bakers <b>bake</b>\n bread.<script>var x = 1;</script></p><nav>Next</nav><ul><li>Mix dough</li><li>Clean</li>\
+        </ul><dl><dt>Bakers<dd>$36,650</dl><footer>Contact</footer></body></html>";
+
+    #[test]
+    fn a_page_gives_its_content_and_no_menus() {
+        let document = parse(PAGE, "file", 256).expect("a small page");
+        assert_eq!((document.title.as_str(), document.date.as_deref()), ("Bakers", Some("2025-08-28")));
+        let found: Vec<_> = document
+            .sections
+            .iter()
+            .flat_map(|section| {
+                section
+                    .blocks
+                    .iter()
+                    .map(|block| (section.path.join("/"), block.kind, &document.text[block.span.clone()]))
+            })
+            .collect();
+        let found: Vec<_> = found.iter().map(|(path, kind, text)| (path.as_str(), *kind, *text)).collect();
+        let expected = [
+            ("Summary", BlockKind::TableHead, "Quick Facts"),
+            ("Summary", BlockKind::Row, "2024 Median Pay | $36,650 per year $17.62 per hour"),
+            ("Summary", BlockKind::Paragraph, "Bakers bake bread."),
+            ("Summary", BlockKind::Item, "Mix dough"),
+            ("Summary", BlockKind::Item, "Clean"),
+            ("Summary", BlockKind::Row, "Bakers | $36,650"),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_before_the_tree_is_built() {
+        assert!(parse(&"<div>".repeat(200_000), "file", 256).is_err());
+        assert!(parse(&format!("{}text", "<div>".repeat(300)), "file", 256).is_err());
+        assert!(parse(&format!("{}text", "<p>".repeat(5_000)), "file", 256).is_ok());
+    }
+}

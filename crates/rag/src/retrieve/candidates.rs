@@ -1,0 +1,148 @@
+//! Which chunks are worth scoring: the best of the index by BM25 for the question's telling words, and those of the
+//! documents whose role the question names. Common words are left out of the disjunction, which costs by what it matches.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use rusqlite::Connection;
+
+use super::concepts::document_frequency;
+use super::{Gate, Query};
+use crate::Result;
+use crate::store::{CHUNK_BITS, chunk_rows};
+
+/// Chunks taken from the whole index.
+const MAX_FROM_INDEX: usize = 64;
+/// Chunks taken from each document whose role is named.
+const MAX_FROM_ROLE: usize = 48;
+/// A word in more than this share of the chunks is common.
+const COMMON_SHARE: i64 = 16;
+/// In a small store no word is common.
+const COMMON_AT_LEAST: i64 = 500;
+/// Weights of title, section and body in the first ranking.
+const RANK: &str = "bm25(chunk_index, 4.0, 2.0, 1.0)";
+
+/// Rowids of the candidates, in no particular order, each once.
+pub(super) fn candidates(connection: &Connection, query: &Query, gate: &mut Gate<'_>) -> Result<Vec<i64>> {
+    if query.concepts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut rows = Vec::new();
+    let mut all_stems: Vec<&str> = query.concepts.iter().flat_map(|concept| concept.stems()).collect();
+    all_stems.sort_unstable();
+    all_stems.dedup();
+    for document in query.roles.iter().flat_map(|role| &role.documents) {
+        let within = chunk_rows(*document);
+        let matching = any_of(&all_stems);
+        let sql = format!(
+            "SELECT rowid, {RANK} FROM chunk_index WHERE chunk_index MATCH ?1 AND rowid >= {} AND rowid < {}",
+            within.start, within.end
+        );
+        rows.extend(best(connection, &sql, &matching, MAX_FROM_ROLE, gate)?);
+    }
+    let sql = format!("SELECT rowid, {RANK} FROM chunk_index WHERE chunk_index MATCH ?1");
+    let (telling, common) = by_frequency(connection, query)?;
+    if !telling.is_empty() {
+        rows.extend(best(connection, &sql, &any_of(&telling), MAX_FROM_INDEX, gate)?);
+    } else if !common.is_empty() && rows.is_empty() {
+        // Nothing but common words: only chunks that hold all of them, or else the rarest, can stand out.
+        rows = best(connection, &sql, &all_of(&common), MAX_FROM_INDEX, gate)?;
+        if rows.is_empty() {
+            rows = best(connection, &sql, &any_of(&common[..1]), MAX_FROM_INDEX, gate)?;
+        }
+    }
+    rows.sort_unstable();
+    rows.dedup();
+    Ok(rows)
+}
+
+/// The question's stems that stand in the store: the telling ones, and the common ones, rarest first. A topic's expansions
+/// search only where the question has no other word.
+fn by_frequency(connection: &Connection, query: &Query) -> Result<(Vec<String>, Vec<String>)> {
+    let limit = (query.total / COMMON_SHARE).max(COMMON_AT_LEAST);
+    let own = query.concepts.iter().flat_map(|concept| &concept.own);
+    let (mut telling, mut common) = split(connection, own, limit)?;
+    if telling.is_empty() && common.is_empty() {
+        let expansions = query.concepts.iter().flat_map(|concept| &concept.expansions);
+        (telling, common) = split(connection, expansions, limit)?;
+    }
+    Ok((telling, common))
+}
+
+fn split<'a>(
+    connection: &Connection,
+    stems: impl Iterator<Item = &'a String>,
+    limit: i64,
+) -> Result<(Vec<String>, Vec<String>)> {
+    let mut counted = Vec::new();
+    for stem in stems {
+        let frequency = document_frequency(connection, stem)?;
+        if frequency > 0 {
+            counted.push((frequency, stem.clone()));
+        }
+    }
+    counted.sort_unstable();
+    counted.dedup();
+    let at = counted.partition_point(|(frequency, _)| *frequency <= limit);
+    let common = counted.split_off(at);
+    let stems = |counted: Vec<(i64, String)>| counted.into_iter().map(|(_, stem)| stem).collect();
+    Ok((stems(counted), stems(common)))
+}
+
+/// The `count` best rows of admitted documents. The gate is asked only for rows that would enter, so filtering is exact
+/// and costs by what it lets through.
+fn best(connection: &Connection, sql: &str, matching: &str, count: usize, gate: &mut Gate<'_>) -> Result<Vec<i64>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([matching])?;
+    let mut heap: BinaryHeap<(Ranked, Reverse<i64>)> = BinaryHeap::with_capacity(count + 1);
+    while let Some(row) = rows.next()? {
+        let (id, rank): (i64, f64) = (row.get(0)?, row.get(1)?);
+        let entry = (Ranked(rank), Reverse(id));
+        if heap.len() == count && heap.peek().is_some_and(|worst| entry >= *worst) {
+            continue;
+        }
+        if !gate.admits(id >> CHUNK_BITS)? {
+            continue;
+        }
+        heap.push(entry);
+        if heap.len() > count {
+            heap.pop();
+        }
+    }
+    Ok(heap.into_iter().map(|(_, Reverse(id))| id).collect())
+}
+
+/// SQLite's BM25: the smaller, the better. Totally ordered, so that the heap is.
+#[derive(Debug, Clone, Copy)]
+struct Ranked(f64);
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Ranked {}
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+/// Every stem is quoted: it is a word to the index, never an operator.
+fn quoted<S: AsRef<str>>(stems: &[S], separator: &str) -> String {
+    let quoted: Vec<String> = stems.iter().map(|stem| format!("\"{}\"", stem.as_ref().replace('"', ""))).collect();
+    quoted.join(separator)
+}
+
+fn any_of<S: AsRef<str>>(stems: &[S]) -> String {
+    quoted(stems, " OR ")
+}
+
+fn all_of<S: AsRef<str>>(stems: &[S]) -> String {
+    quoted(stems, " AND ")
+}
