@@ -1,1 +1,27 @@
 //! GGUF validation and loading, the Llama forward over mixed batches, sampling, synthetic models.
+//!
+//! Invariants: nothing in a file is believed before it is checked; a row's logits are bitwise the same alone, in any batch,
+//! in any chunking, from a cold or a warm prefix; the cache is allocated once. Knows nothing of requests, scheduling or clocks.
+
+mod batch;
+mod config;
+mod error;
+pub mod gguf;
+mod kv_cache;
+mod layer;
+mod llama;
+mod logits;
+pub mod sampling;
+mod tensors;
+
+pub use batch::ForwardBatch;
+pub use config::{LlamaConfig, RopeConfig};
+pub use error::ModelError;
+pub use gguf::{GgufError, GgufFile, Metadata};
+pub use kv_cache::{KvCache, KvCacheDtype};
+pub use llama::Llama;
+pub use logits::Logits;
+pub use sconce_kernels::BlockCopy;
+
+/// The device that a model and its cache live on; [`Device::Cpu`] until there are CUDA kernels.
+pub use candle_core::Device;

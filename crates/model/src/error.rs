@@ -1,0 +1,109 @@
+//! The error type of the model: files, configurations, batches and kernels, each with what is needed to act on it.
+
+use std::path::PathBuf;
+
+use sconce_kernels::KernelError;
+use thiserror::Error;
+
+use crate::gguf::GgufError;
+
+/// Why a model cannot be loaded or a batch cannot be computed.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The path leads to a folder or a device.
+    #[error("{}: not a regular file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file is not valid GGUF.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: GgufError,
+    },
+    /// A metadata key is missing or of the wrong type.
+    #[error(transparent)]
+    Metadata(#[from] GgufError),
+    /// An architecture that is not implemented.
+    #[error("general.architecture is {architecture:?}; only \"llama\" is supported")]
+    Architecture {
+        /// The name in the file.
+        architecture: String,
+    },
+    /// A configuration value outside of its range.
+    #[error("{key} is {value}, must be {expected}")]
+    Config {
+        /// The metadata key.
+        key: String,
+        /// The value in the file.
+        value: String,
+        /// The range in words.
+        expected: String,
+    },
+    /// A tensor whose shape is not the one that the configuration implies.
+    #[error("tensor {tensor:?} has shape {actual:?}, but the configuration implies {expected:?}")]
+    TensorShape {
+        /// The tensor.
+        tensor: String,
+        /// The shape that the configuration implies, the fastest-moving dimension first.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        actual: Vec<usize>,
+    },
+    /// A tensor that the architecture has no place for: ignoring it would compute something else than the model.
+    #[error("tensor {tensor:?} has no place in a model of architecture llama; the file needs a feature that is not supported")]
+    UnexpectedTensor {
+        /// The tensor.
+        tensor: String,
+    },
+    /// A tensor could not be handed to the device.
+    #[error("tensor {tensor:?}: {source}")]
+    Load {
+        /// The tensor.
+        tensor: String,
+        /// What the kernels said.
+        source: KernelError,
+    },
+    /// An entry of a batch outside of its range.
+    #[error("forward batch: {field}[{index}] is {value}, must be {expected}")]
+    Batch {
+        /// The array of the batch.
+        field: &'static str,
+        /// The entry.
+        index: usize,
+        /// What stands there.
+        value: u32,
+        /// The range in words.
+        expected: String,
+    },
+    /// An array of a batch whose length contradicts the others.
+    #[error("forward batch: {field} has {actual} entries, expected {expected}")]
+    BatchLength {
+        /// The array of the batch.
+        field: &'static str,
+        /// The expected number of entries.
+        expected: usize,
+        /// The number that was given.
+        actual: usize,
+    },
+    /// A cache that does not belong to the model, or cannot be had.
+    #[error("KV cache: {problem}")]
+    Cache {
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// A kernel refused its arguments or failed.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}

@@ -1,0 +1,135 @@
+//! The paged cache of keys and values: allocated once, written by the forward, copied by block. Who owns which block is not
+//! known here.
+
+use candle_core::{DType, Device, Tensor};
+use sconce_kernels::{BlockCopy, block_copy};
+
+use crate::config::LlamaConfig;
+use crate::error::ModelError;
+
+/// The element type of the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KvCacheDtype {
+    /// Half precision: two bytes a number.
+    #[default]
+    F16,
+    /// Single precision: four bytes a number.
+    F32,
+}
+
+impl KvCacheDtype {
+    /// Bytes of one number.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+
+    fn tensor_type(self) -> DType {
+        match self {
+            Self::F16 => DType::F16,
+            Self::F32 => DType::F32,
+        }
+    }
+}
+
+/// Keys and values of one layer, each `[num_blocks, block_size, num_kv_heads, head_dim]`.
+#[derive(Debug)]
+pub(crate) struct LayerCache {
+    pub(crate) keys: Tensor,
+    pub(crate) values: Tensor,
+}
+
+/// The cache of all layers.
+#[derive(Debug)]
+pub struct KvCache {
+    layers: Vec<LayerCache>,
+    num_blocks: usize,
+    block_size: usize,
+    heads: usize,
+    head_dim: usize,
+}
+
+impl KvCache {
+    /// Allocates the cache of a model, zeroed.
+    ///
+    /// # Errors
+    /// When a size is zero, slots would not fit 32 bits, or the memory cannot be had.
+    pub fn allocate(
+        config: &LlamaConfig,
+        num_blocks: usize,
+        block_size: usize,
+        dtype: KvCacheDtype,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let problem = |problem: String| ModelError::Cache { problem };
+        if num_blocks == 0 || block_size == 0 {
+            return Err(problem(format!("{num_blocks} blocks of {block_size} slots hold nothing; both must be at least 1")));
+        }
+        if num_blocks.checked_mul(block_size).is_none_or(|slots| u32::try_from(slots).is_err()) {
+            let limit = u32::MAX;
+            return Err(problem(format!("{num_blocks} blocks of {block_size} slots are more than {limit} slots")));
+        }
+        let bytes = Self::block_bytes(config, block_size, dtype).checked_mul(num_blocks);
+        // A trial reservation turns a memory that cannot be had into an error; the real one would abort the process.
+        let available = bytes.is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
+        if !available && matches!(device, Device::Cpu) {
+            let bytes = bytes.map_or("more bytes than there are addresses".to_string(), |bytes| format!("{bytes} bytes"));
+            return Err(problem(format!("{bytes} cannot be allocated; ask for fewer blocks")));
+        }
+        let shape = (num_blocks, block_size, config.head_count_kv, config.head_dim);
+        let tensor = || Tensor::zeros(shape, dtype.tensor_type(), device).map_err(sconce_kernels::KernelError::from);
+        let mut layers = Vec::with_capacity(config.block_count);
+        for _ in 0..config.block_count {
+            layers.push(LayerCache { keys: tensor()?, values: tensor()? });
+        }
+        Ok(Self { layers, num_blocks, block_size, heads: config.head_count_kv, head_dim: config.head_dim })
+    }
+
+    /// Bytes that one block takes in all layers, keys and values together.
+    #[must_use]
+    pub fn block_bytes(config: &LlamaConfig, block_size: usize, dtype: KvCacheDtype) -> usize {
+        [block_size, config.kv_width(), config.block_count, dtype.bytes()].into_iter().fold(2, usize::saturating_mul)
+    }
+
+    /// Blocks of the cache.
+    #[must_use]
+    pub fn num_blocks(&self) -> usize {
+        self.num_blocks
+    }
+
+    /// Slots of one block.
+    #[must_use]
+    pub fn block_size(&self) -> usize {
+        self.block_size
+    }
+
+    /// Runs copies in the order given, in every layer.
+    ///
+    /// # Errors
+    /// Names the copy whose block or number of slots does not exist; nothing is copied then.
+    pub fn copy_blocks(&mut self, copies: &[BlockCopy]) -> Result<(), ModelError> {
+        for layer in &self.layers {
+            block_copy(&layer.keys, copies)?;
+            block_copy(&layer.values, copies)?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the cache was made for this shape of model.
+    pub(crate) fn check(&self, config: &LlamaConfig) -> Result<(), ModelError> {
+        let own = (self.layers.len(), self.heads, self.head_dim);
+        let needed = (config.block_count, config.head_count_kv, config.head_dim);
+        if own == needed {
+            return Ok(());
+        }
+        let problem = format!("made for (layers, heads, head length) {own:?}, but the model has {needed:?}");
+        Err(ModelError::Cache { problem })
+    }
+
+    pub(crate) fn layers(&self) -> &[LayerCache] {
+        &self.layers
+    }
+}

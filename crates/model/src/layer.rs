@@ -1,0 +1,92 @@
+//! One layer of the decoder: attention over the paged cache, then the gated feed-forward network.
+
+use candle_core::Tensor;
+use sconce_kernels::{
+    Normed, PagedBatch, RopeTable, Weight, paged_attention, quant_matmul, rms_norm, rope_kv_write, silu_mul,
+};
+
+use crate::config::LlamaConfig;
+use crate::error::ModelError;
+use crate::kv_cache::LayerCache;
+use crate::tensors::TensorSource;
+
+/// The weights of a layer.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    attention_norm: Tensor,
+    query: Weight,
+    key: Weight,
+    value: Weight,
+    attention_output: Weight,
+    feed_forward_norm: Tensor,
+    gate: Weight,
+    up: Weight,
+    down: Weight,
+    epsilon: f32,
+}
+
+/// The residual stream between layers: its sum is `base + update`, not yet added so that the next norm can do both at once.
+pub(crate) struct Stream {
+    pub(crate) base: Tensor,
+    pub(crate) update: Option<Tensor>,
+}
+
+impl Stream {
+    /// Adds what is pending and normalizes the sum.
+    pub(crate) fn norm(&self, weight: &Tensor, epsilon: f32) -> Result<Normed, ModelError> {
+        Ok(match &self.update {
+            Some(update) => rms_norm(update, Some(&self.base), weight, epsilon)?,
+            None => rms_norm(&self.base, None, weight, epsilon)?,
+        })
+    }
+}
+
+impl Layer {
+    /// Takes the weights of layer `index`.
+    pub(crate) fn load(
+        source: &mut TensorSource<'_>,
+        config: &LlamaConfig,
+        index: usize,
+    ) -> Result<Self, ModelError> {
+        let name = |part: &str| format!("blk.{index}.{part}.weight");
+        let width = config.embedding_length;
+        let inner = config.feed_forward_length;
+        Ok(Self {
+            attention_norm: source.vector(&name("attn_norm"), width)?,
+            query: source.matrix(&name("attn_q"), config.query_width(), width)?,
+            key: source.matrix(&name("attn_k"), config.kv_width(), width)?,
+            value: source.matrix(&name("attn_v"), config.kv_width(), width)?,
+            attention_output: source.matrix(&name("attn_output"), width, config.query_width())?,
+            feed_forward_norm: source.vector(&name("ffn_norm"), width)?,
+            gate: source.matrix(&name("ffn_gate"), inner, width)?,
+            up: source.matrix(&name("ffn_up"), inner, width)?,
+            down: source.matrix(&name("ffn_down"), width, inner)?,
+            epsilon: config.rms_epsilon,
+        })
+    }
+
+    /// Writes this layer's keys and values to the cache and attends; gives the attention's rows, and the stream that they belong to.
+    pub(crate) fn attend(
+        &self,
+        stream: &Stream,
+        table: &RopeTable,
+        batch: &PagedBatch,
+        cache: &LayerCache,
+    ) -> Result<(Tensor, Tensor), ModelError> {
+        let Normed { normed, sum } = stream.norm(&self.attention_norm, self.epsilon)?;
+        let query = quant_matmul(&normed, &self.query)?;
+        let key = quant_matmul(&normed, &self.key)?;
+        let value = quant_matmul(&normed, &self.value)?;
+        let query = rope_kv_write(&query, &key, &value, table, batch, &cache.keys, &cache.values)?;
+        Ok((paged_attention(&query, &cache.keys, &cache.values, batch)?, sum))
+    }
+
+    /// The rest of the layer, row by row: the attention's projection and the feed-forward network.
+    pub(crate) fn feed_forward(&self, attention: &Tensor, base: Tensor) -> Result<Stream, ModelError> {
+        let projected = quant_matmul(attention, &self.attention_output)?;
+        let stream = Stream { base, update: Some(projected) };
+        let Normed { normed, sum } = stream.norm(&self.feed_forward_norm, self.epsilon)?;
+        let inner = silu_mul(&quant_matmul(&normed, &self.gate)?, &quant_matmul(&normed, &self.up)?)?;
+        Ok(Stream { base: sum, update: Some(quant_matmul(&inner, &self.down)?) })
+    }
+}
