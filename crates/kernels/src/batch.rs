@@ -173,14 +173,8 @@ mod tests {
 
     fn check(change: impl Fn(&mut Vec<Vec<u32>>)) -> String {
         // positions, slots, cu_seqlens_q, seq_lens_k, block_tables, cu_blocks
-        let mut arrays = vec![
-            vec![0, 1, 2, 6],
-            vec![0, 1, 2, 10],
-            vec![0, 3, 4],
-            vec![3, 7],
-            vec![0, 1, 2],
-            vec![0, 1, 3],
-        ];
+        let mut arrays =
+            vec![vec![0, 1, 2, 6], vec![0, 1, 2, 10], vec![0, 3, 4], vec![3, 7], vec![0, 1, 2], vec![0, 1, 3]];
         change(&mut arrays);
         let parts = PagedBatchParts {
             positions: &arrays[0],

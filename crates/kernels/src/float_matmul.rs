@@ -2,8 +2,8 @@
 //! candle's own float product chooses its blocking by the shape, so it cannot promise that.
 
 use candle_core::{CpuStorage, Tensor};
-use half::{bf16, f16};
 use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 
 use crate::error::Result;
 use crate::math::{dot, dot_rows};

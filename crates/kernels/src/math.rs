@@ -103,7 +103,8 @@ mod tests {
     #[test]
     fn a_dot_product_is_the_same_alone_and_among_four() {
         for length in [0, 1, 7, 8, 15, 16, 17, 31, 33, 64, 100, 172, 257] {
-            let vector = |seed: usize| (0..length).map(|i| ((i * 7 + seed * 13) % 29) as f32 / 7.0 - 2.0).collect::<Vec<_>>();
+            let vector =
+                |seed: usize| (0..length).map(|i| ((i * 7 + seed * 13) % 29) as f32 / 7.0 - 2.0).collect::<Vec<_>>();
             let (a, b, c, d, shared) = (vector(1), vector(2), vector(3), vector(4), vector(5));
             let together = dot_rows([&a[..], &b, &c, &d], &shared);
             for (row, result) in [&a, &b, &c, &d].into_iter().zip(together) {

@@ -84,8 +84,10 @@ fn row_split(weight: &Weight, rows: usize) -> RowSplit {
             _ => RowSplit::Whole,
         };
     }
-    let repacked =
-        matches!(weight_type, WeightType::Q4_0 | WeightType::Q8_0 | WeightType::Q4K | WeightType::Q5K | WeightType::Q6K);
+    let repacked = matches!(
+        weight_type,
+        WeightType::Q4_0 | WeightType::Q8_0 | WeightType::Q4K | WeightType::Q5K | WeightType::Q6K
+    );
     if repacked && rows > 1 { RowSplit::Parts(1) } else { RowSplit::Whole }
 }
 

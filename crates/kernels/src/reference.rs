@@ -60,10 +60,8 @@ pub fn rope_frequencies(dimensions: usize, base: f32, linear_scale: f32, factors
 pub fn attention(query: &[f64], keys: &[f64], values: &[f64]) -> Vec<f64> {
     let head_dim = query.len();
     let scale = 1.0 / (head_dim as f64).sqrt();
-    let scores: Vec<f64> = keys
-        .chunks_exact(head_dim)
-        .map(|key| query.iter().zip(key).map(|(q, k)| q * k).sum::<f64>() * scale)
-        .collect();
+    let scores: Vec<f64> =
+        keys.chunks_exact(head_dim).map(|key| query.iter().zip(key).map(|(q, k)| q * k).sum::<f64>() * scale).collect();
     let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = scores.iter().map(|score| (score - highest).exp()).collect();
     let total: f64 = weights.iter().sum();

@@ -70,9 +70,7 @@ impl LlamaConfig {
     /// # Errors
     /// Like [`Self::from_file`].
     pub fn from_metadata(metadata: &Metadata, vocab_size: usize) -> Result<Self, ModelError> {
-        let number = |key: &str, most: u32| -> Result<usize, ModelError> {
-            in_range(key, metadata.u32(key)?, most)
-        };
+        let number = |key: &str, most: u32| -> Result<usize, ModelError> { in_range(key, metadata.u32(key)?, most) };
         check_vocabulary(metadata, vocab_size)?;
         reject_experts(metadata)?;
         let embedding_length = number("llama.embedding_length", 1 << 17)?;
@@ -82,7 +80,11 @@ impl LlamaConfig {
             None => head_count,
         };
         if !head_count.is_multiple_of(head_count_kv) {
-            return Err(config_error("llama.attention.head_count_kv", head_count_kv, format!("a divisor of {head_count}")));
+            return Err(config_error(
+                "llama.attention.head_count_kv",
+                head_count_kv,
+                format!("a divisor of {head_count}"),
+            ));
         }
         let head_dim = head_dimension(metadata, embedding_length, head_count)?;
         let context_length = number("llama.context_length", 1 << 24)?;
@@ -187,7 +189,9 @@ fn check_vocabulary(metadata: &Metadata, vocab_size: usize) -> Result<(), ModelE
 fn reject_experts(metadata: &Metadata) -> Result<(), ModelError> {
     match metadata.u32_opt("llama.expert_count")? {
         None | Some(0) => Ok(()),
-        Some(count) => Err(config_error("llama.expert_count", count, "0; mixtures of experts are not supported".to_string())),
+        Some(count) => {
+            Err(config_error("llama.expert_count", count, "0; mixtures of experts are not supported".to_string()))
+        }
     }
 }
 

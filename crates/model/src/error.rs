@@ -62,7 +62,9 @@ pub enum ModelError {
         actual: Vec<usize>,
     },
     /// A tensor that the architecture has no place for: ignoring it would compute something else than the model.
-    #[error("tensor {tensor:?} has no place in a model of architecture llama; the file needs a feature that is not supported")]
+    #[error(
+        "tensor {tensor:?} has no place in a model of architecture llama; the file needs a feature that is not supported"
+    )]
     UnexpectedTensor {
         /// The tensor.
         tensor: String,

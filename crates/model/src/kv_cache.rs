@@ -66,7 +66,9 @@ impl KvCache {
     ) -> Result<Self, ModelError> {
         let problem = |problem: String| ModelError::Cache { problem };
         if num_blocks == 0 || block_size == 0 {
-            return Err(problem(format!("{num_blocks} blocks of {block_size} slots hold nothing; both must be at least 1")));
+            return Err(problem(format!(
+                "{num_blocks} blocks of {block_size} slots hold nothing; both must be at least 1"
+            )));
         }
         if num_blocks.checked_mul(block_size).is_none_or(|slots| u32::try_from(slots).is_err()) {
             let limit = u32::MAX;
@@ -76,7 +78,8 @@ impl KvCache {
         // A trial reservation turns a memory that cannot be had into an error; the real one would abort the process.
         let available = bytes.is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
         if !available && matches!(device, Device::Cpu) {
-            let bytes = bytes.map_or("more bytes than there are addresses".to_string(), |bytes| format!("{bytes} bytes"));
+            let bytes =
+                bytes.map_or("more bytes than there are addresses".to_string(), |bytes| format!("{bytes} bytes"));
             return Err(problem(format!("{bytes} cannot be allocated; ask for fewer blocks")));
         }
         let shape = (num_blocks, block_size, config.head_count_kv, config.head_dim);

@@ -43,11 +43,7 @@ impl Stream {
 
 impl Layer {
     /// Takes the weights of layer `index`.
-    pub(crate) fn load(
-        source: &mut TensorSource<'_>,
-        config: &LlamaConfig,
-        index: usize,
-    ) -> Result<Self, ModelError> {
+    pub(crate) fn load(source: &mut TensorSource<'_>, config: &LlamaConfig, index: usize) -> Result<Self, ModelError> {
         let name = |part: &str| format!("blk.{index}.{part}.weight");
         let width = config.embedding_length;
         let inner = config.feed_forward_length;

@@ -47,7 +47,11 @@ impl Llama {
         };
         if let Some(factor) = factors.iter().flatten().find(|factor| !(factor.is_finite() && **factor > 0.0)) {
             let expected = "positive numbers".to_string();
-            return Err(ModelError::Config { key: "rope_freqs.weight".to_string(), value: factor.to_string(), expected });
+            return Err(ModelError::Config {
+                key: "rope_freqs.weight".to_string(),
+                value: factor.to_string(),
+                expected,
+            });
         }
         let rope = &config.rope;
         let frequencies =

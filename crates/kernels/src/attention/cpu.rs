@@ -74,7 +74,14 @@ pub(super) fn attend<T: CacheElement>(
         for item in range {
             let tile = &tiles[item / heads.kv_heads];
             let kv_head = item % heads.kv_heads;
-            let cache = CacheView { keys, values, table: &batch.block_tables[tile.sequence.blocks.clone()], batch, heads, kv_head };
+            let cache = CacheView {
+                keys,
+                values,
+                table: &batch.block_tables[tile.sequence.blocks.clone()],
+                batch,
+                heads,
+                kv_head,
+            };
             scratch.attend_tile(queries, tile, &cache);
             for row in 0..tile.rows {
                 let start = (tile.first_row + row) * width + kv_head * heads.group * heads.head_dim;
@@ -209,7 +216,8 @@ impl Scratch {
             }
         }
         scores[visible..].fill(f32::NEG_INFINITY);
-        let highest = scores.iter().fold(self.maxima[lane], |highest, score| if *score > highest { *score } else { highest });
+        let highest =
+            scores.iter().fold(self.maxima[lane], |highest, score| if *score > highest { *score } else { highest });
         let mut folded = [0f32; LANES];
         for (index, score) in scores.iter_mut().enumerate() {
             *score = exp(*score - highest);

@@ -81,7 +81,9 @@ fn cpu_attention(
         (CpuStorage::BF16(keys), CpuStorage::BF16(values)) => {
             cpu::attend(queries, &keys[key_range], &values[value_range], batch, heads)
         }
-        (keys, _) => return Err(element_type(OPERATION, "key_cache and value_cache", "f32, f16 or bf16, both the same", keys)),
+        (keys, _) => {
+            return Err(element_type(OPERATION, "key_cache and value_cache", "f32, f16 or bf16, both the same", keys));
+        }
     };
     Ok(Tensor::from_vec(output, query.shape(), query.device())?)
 }

@@ -6,6 +6,7 @@ mod error;
 mod metadata;
 mod tensors;
 mod types;
+pub mod write;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -109,8 +110,7 @@ impl GgufFile {
         // this one (SIGBUS), which no check can prevent; weights are copied out while loading and the map is dropped then.
         #[allow(unsafe_code)]
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-        let header =
-            GgufHeader::parse(&map).map_err(|source| ModelError::File { path: path.to_path_buf(), source })?;
+        let header = GgufHeader::parse(&map).map_err(|source| ModelError::File { path: path.to_path_buf(), source })?;
         let by_name = header.tensors.iter().enumerate().map(|(index, info)| (info.name.clone(), index)).collect();
         Ok(Self { path: path.to_path_buf(), map, header, by_name })
     }

@@ -1,0 +1,13 @@
+//! Tests of the model from outside, in one binary: goldens, a naive reference, bitwise invariance, and hostile files.
+
+mod bad_batches;
+mod bad_files;
+mod bad_models;
+mod batches;
+mod builder;
+mod invariance;
+mod naive;
+mod random;
+mod reference;
+mod stories;
+mod tiny;
