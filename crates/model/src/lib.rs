@@ -12,6 +12,7 @@ mod layer;
 mod llama;
 mod logits;
 pub mod sampling;
+pub mod synth;
 mod tensors;
 
 pub use batch::ForwardBatch;

@@ -4,7 +4,7 @@
 
 mod params;
 mod penalties;
-mod random;
+pub(crate) mod random;
 mod select;
 mod weights;
 
