@@ -69,10 +69,7 @@ impl ApiError {
     /// 401: the API key is missing or wrong.
     pub fn unauthorized() -> Self {
         let message = "The API key is missing or wrong. Send it as `Authorization: Bearer <key>`.";
-        Self {
-            code: Some("invalid_api_key"),
-            ..Self::new(StatusCode::UNAUTHORIZED, "authentication_error", message)
-        }
+        Self { code: Some("invalid_api_key"), ..Self::new(StatusCode::UNAUTHORIZED, "authentication_error", message) }
     }
 
     /// 404: no `what` has this id.
@@ -94,10 +91,7 @@ impl ApiError {
     /// 404 for a path without a route.
     pub fn unknown_route(method: &str, path: &str) -> Self {
         let message = format!("There is no route {method} {}; GET / lists them.", shortened(path));
-        Self {
-            code: Some("unknown_url"),
-            ..Self::new(StatusCode::NOT_FOUND, "invalid_request_error", message)
-        }
+        Self { code: Some("unknown_url"), ..Self::new(StatusCode::NOT_FOUND, "invalid_request_error", message) }
     }
 
     /// 405: the path exists, the method does not.
@@ -141,10 +135,7 @@ impl ApiError {
 
     /// 503: the server runs but cannot do this now.
     pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code: Some(code),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable_error", message)
-        }
+        Self { code: Some(code), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable_error", message) }
     }
 
     /// 503 for a route that needs a model when none is loaded.

@@ -11,6 +11,7 @@
 //! - It knows nothing of kernels, tensors or blocks.
 
 pub mod body;
+mod bridge;
 pub mod error;
 mod guard;
 pub mod ids;
@@ -24,6 +25,7 @@ pub mod sse;
 mod state;
 pub mod validate;
 
+pub use bridge::EngineGenerator;
 pub use error::ApiError;
 pub use router::router;
 pub use serve::serve;

@@ -52,7 +52,11 @@ impl ServerMetrics {
     /// Registers every metric; the registry carries the prefix.
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("http_requests", "Requests answered, by route and status", self.requests.clone());
-        registry.register("http_requests_in_progress", "Requests whose answer is not complete", self.in_progress.clone());
+        registry.register(
+            "http_requests_in_progress",
+            "Requests whose answer is not complete",
+            self.in_progress.clone(),
+        );
         registry.register("retrieval_requests", "Searches, answers and ingestions", self.retrieval.clone());
         registry.register_with_unit(
             "retrieval_duration",

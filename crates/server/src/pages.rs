@@ -132,7 +132,13 @@ mod tests {
 
     #[test]
     fn bad_page_requests_name_their_field() {
-        for (query, param) in [("limit=0", "limit"), ("limit=x", "limit"), ("limit=101", "limit"), ("order=up", "order"), ("after=a&before=b", "before")] {
+        for (query, param) in [
+            ("limit=0", "limit"),
+            ("limit=x", "limit"),
+            ("limit=101", "limit"),
+            ("order=up", "order"),
+            ("after=a&before=b", "before"),
+        ] {
             assert_eq!(parsed(query).unwrap_err().param.as_deref(), Some(param), "{query}");
         }
     }

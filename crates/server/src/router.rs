@@ -2,7 +2,7 @@
 
 use crate::error::ApiError;
 use crate::guard;
-use crate::routes::{batches, chat, completions, files, health, models, search, store_files, stores};
+use crate::routes::{batches, chat, completions, files, health, models, responses, search, store_files, stores};
 use crate::state::AppState;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -21,6 +21,7 @@ pub fn router(state: AppState) -> Router {
     let json = Router::new()
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/completions", post(completions::create))
+        .route("/v1/responses", post(responses::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*model}", get(models::one))
         .route("/v1/files/{file}", get(files::one).delete(files::delete))

@@ -14,7 +14,9 @@ pub fn data(value: &impl Serialize) -> Event {
     // The wire types hold nothing that JSON cannot say; if one ever does, the client hears of it.
     Event::default().json_data(value).unwrap_or_else(|error| {
         tracing::error!(%error, "an event could not be written as JSON");
-        Event::default().data(r#"{"error":{"message":"An event could not be written.","type":"server_error","param":null,"code":null}}"#)
+        Event::default().data(
+            r#"{"error":{"message":"An event could not be written.","type":"server_error","param":null,"code":null}}"#,
+        )
     })
 }
 

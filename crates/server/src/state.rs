@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What an operator may set. Every bound has a default that suits a machine of one's own.
 #[derive(Clone)]
@@ -32,6 +32,8 @@ pub struct ServerOptions {
     pub max_store_calls: usize,
     /// Store and retrieval calls that may wait for one of those threads; more get a 429.
     pub max_waiting_store_calls: usize,
+    /// Answers about documents that a model writes at once; more get a 429. Each has a thread that waits for the engine.
+    pub max_answers: usize,
     /// Time a client has to send its headers.
     pub header_timeout: Duration,
     /// Time a client has to send its body.
@@ -56,6 +58,7 @@ impl Default for ServerOptions {
             max_connections: 1024,
             max_store_calls: 4,
             max_waiting_store_calls: 64,
+            max_answers: 64,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(60),
             canary_timeout: Duration::from_secs(5),
@@ -90,12 +93,32 @@ pub struct AppState {
     shared: Arc<Shared>,
 }
 
+/// A bound on blocking calls: how many run, how many more may wait.
+pub(crate) struct Lane {
+    running: Arc<Semaphore>,
+    admitted: Arc<Semaphore>,
+}
+
+impl Lane {
+    fn new(running: usize, waiting: usize) -> Self {
+        let admitted = Arc::new(Semaphore::new(running.saturating_add(waiting)));
+        Self { running: Arc::new(Semaphore::new(running)), admitted }
+    }
+
+    /// A place to run in, after waiting for it if there is one to wait in; `None` at once when there is not.
+    pub(crate) async fn enter(&self) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+        let admitted = self.admitted.clone().try_acquire_owned().ok()?;
+        let running = self.running.clone().acquire_owned().await.ok()?;
+        Some((running, admitted))
+    }
+}
+
 struct Shared {
     registry: Registry,
     metrics: ServerMetrics,
     requests: Arc<Semaphore>,
-    store_calls: Arc<Semaphore>,
-    store_queue: Arc<Semaphore>,
+    store_lane: Lane,
+    answer_lane: Lane,
     draining: AtomicBool,
 }
 
@@ -112,8 +135,8 @@ impl AppState {
             registry,
             metrics,
             requests: Arc::new(Semaphore::new(options.max_concurrent_requests)),
-            store_calls: Arc::new(Semaphore::new(options.max_store_calls)),
-            store_queue: Arc::new(Semaphore::new(options.max_store_calls + options.max_waiting_store_calls)),
+            store_lane: Lane::new(options.max_store_calls, options.max_waiting_store_calls),
+            answer_lane: Lane::new(options.max_answers, 0),
             draining: AtomicBool::new(false),
         };
         Self { engine, store, options: Arc::new(options), shared: Arc::new(shared) }
@@ -159,12 +182,14 @@ impl AppState {
         &self.shared.requests
     }
 
-    pub(crate) fn store_calls(&self) -> &Arc<Semaphore> {
-        &self.shared.store_calls
+    /// Bounds short calls of the store.
+    pub(crate) fn store_lane(&self) -> &Lane {
+        &self.shared.store_lane
     }
 
-    pub(crate) fn store_queue(&self) -> &Arc<Semaphore> {
-        &self.shared.store_queue
+    /// Bounds answers that wait for the engine, so that they cannot keep searches from the store.
+    pub(crate) fn answer_lane(&self) -> &Lane {
+        &self.shared.answer_lane
     }
 }
 

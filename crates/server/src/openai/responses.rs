@@ -1,6 +1,6 @@
 //! `POST /v1/responses` as OpenAI's clients parse it; the namespaced `sconce` object carries what OpenAI has no place for.
 
-use sconce_rag::Attributes;
+use sconce_rag::{Attributes, FallbackReason, Route};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -172,11 +172,10 @@ pub struct OutputTokensDetails {
 #[derive(Debug, Clone, Serialize)]
 pub struct AnswerExtension {
     /// `generated`, `quoted` or `not_found`.
-    pub route: &'static str,
-    /// True when a model was loaded but its answer did not pass the check, so that sentences are quoted instead.
-    pub fallback: bool,
-    /// Why the answer fell back, or null.
-    pub fallback_reason: Option<String>,
+    pub route: Route,
+    /// Why the answer was not generated, or null: `{"kind": "no_generator" | "generator_failed" | "refused" |
+    /// "unsupported", …}`.
+    pub fallback: Option<FallbackReason>,
     /// The evidence, in the order of the annotations.
     pub citations: Vec<CitationExtension>,
 }
@@ -184,19 +183,26 @@ pub struct AnswerExtension {
 /// A citation with its evidence.
 #[derive(Debug, Clone, Serialize)]
 pub struct CitationExtension {
+    /// The `n` of the `[n]` in the answer.
+    pub number: usize,
     /// The file.
     pub file_id: String,
     /// Its name.
     pub filename: String,
+    /// Version of the document, counted from 1.
+    pub version: u64,
     /// Title of the document.
     pub title: String,
     /// Section within it.
     pub section: String,
+    /// Where the document was published, if it says so.
+    pub source: Option<String>,
+    /// The date that the document gives itself.
+    pub date: Option<String>,
     /// The words of the source.
     pub quote: String,
     /// Byte range of the quote in the stored source text.
     pub source_span: [usize; 2],
-    /// Character range of the cited sentence in the answer.
+    /// Character range of the answer that the quote supports.
     pub answer_span: [usize; 2],
 }
-

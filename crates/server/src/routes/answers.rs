@@ -6,8 +6,8 @@ use crate::openai::usage::Usage;
 use crate::sse;
 use crate::validate::generation::ValidGeneration;
 use axum::response::sse::Event;
-use futures_util::stream::{self, BoxStream, StreamExt};
 use futures_util::Stream;
+use futures_util::stream::{self, BoxStream, StreamExt};
 use sconce_engine::{
     EngineHandle, FinishReason, Generation, GenerationError, GenerationEvent, GenerationEventKind, SubmitError,
     TokenLogprob,
@@ -77,13 +77,9 @@ impl Answers {
     }
 
     /// The answers as server-sent events.
-    pub(crate) fn stream(
-        self,
-        mut format: impl ChunkFormat,
-        include_usage: bool,
-    ) -> impl Stream<Item = Event> + Send + 'static {
-        let queue: VecDeque<Event> = (0..self.choices).filter_map(|index| format.opening(index)).collect();
-        let pump = Pump { running: Some(self), format, queue, ended: 0, usage: Usage::default(), include_usage };
+    pub(crate) fn stream(self, mut format: impl ChunkFormat) -> impl Stream<Item = Event> + Send + 'static {
+        let queue: VecDeque<Event> = (0..self.choices).flat_map(|index| format.opening(index)).collect();
+        let pump = Pump { running: Some(self), format, queue, ended: 0, usage: Usage::default() };
         stream::unfold(pump, async |mut pump| {
             loop {
                 if let Some(event) = pump.queue.pop_front() {
@@ -96,16 +92,20 @@ impl Answers {
     }
 }
 
-/// How chunks look on the wire.
+/// How a stream looks on the wire.
 pub(crate) trait ChunkFormat: Send + 'static {
-    /// The first chunk of a choice, if it has one.
-    fn opening(&mut self, index: u32) -> Option<Event>;
+    /// What comes before a choice's output.
+    fn opening(&mut self, index: u32) -> Vec<Event>;
     /// New output, or `None` when there is nothing to show.
     fn delta(&mut self, index: u32, text: String, tokens: &[TokenLogprob]) -> Option<Event>;
-    /// The end of a choice.
-    fn finish(&mut self, index: u32, reason: &'static str) -> Event;
-    /// The chunk that carries the usage.
-    fn usage(&mut self, usage: Usage) -> Event;
+    /// The end of a choice, when it shows by itself.
+    fn finish(&mut self, index: u32, reason: &'static str) -> Option<Event>;
+    /// What ends the stream when every choice has ended.
+    fn closing(&mut self, usage: Usage) -> Vec<Event>;
+    /// What ends the stream when it failed.
+    fn failed(&mut self, error: &ApiError) -> Event {
+        sse::error(error)
+    }
 }
 
 struct Pump<F> {
@@ -115,7 +115,6 @@ struct Pump<F> {
     queue: VecDeque<Event>,
     ended: u32,
     usage: Usage,
-    include_usage: bool,
 }
 
 impl<F: ChunkFormat> Pump<F> {
@@ -134,18 +133,15 @@ impl<F: ChunkFormat> Pump<F> {
         self.usage.add(usage, index % running.per_prompt == 0);
         self.ended += 1;
         let all_ended = self.ended == running.choices;
-        self.queue.push_back(self.format.finish(index, finish_reason(reason)));
+        self.queue.extend(self.format.finish(index, finish_reason(reason)));
         if all_ended {
-            if self.include_usage {
-                self.queue.push_back(self.format.usage(self.usage));
-            }
-            self.queue.push_back(sse::done());
+            self.queue.extend(self.format.closing(self.usage));
             self.running = None;
         }
     }
 
     fn fail(&mut self, error: &ApiError) {
-        self.queue.push_back(sse::error(error));
+        self.queue.push_back(self.format.failed(error));
         self.running = None;
     }
 }

@@ -38,11 +38,10 @@ pub(crate) async fn create(State(state): State<AppState>, JsonBody(body): JsonBo
         created: unix_seconds(),
         model: engine.model().id.clone(),
         tokenizer: valid.logprobs.then(|| engine.tokenizer().clone()),
-        usage_in_chunks: valid.generation.include_usage,
+        include_usage: valid.generation.include_usage,
     };
     if valid.generation.stream {
-        let events = answers.stream(format, valid.generation.include_usage);
-        return Ok(sse::respond(events, state.options.keep_alive));
+        return Ok(sse::respond(answers.stream(format), state.options.keep_alive));
     }
     let (choices, usage) = answers.whole().await?;
     let choice = |(index, choice): (usize, WholeChoice)| ChatChoice {
@@ -97,12 +96,12 @@ struct Format {
     model: String,
     /// Set when log probabilities are shown.
     tokenizer: Option<Arc<Tokenizer>>,
-    usage_in_chunks: bool,
+    include_usage: bool,
 }
 
 impl Format {
     fn chunk(&self, choice: ChatChunkChoice) -> Event {
-        sse::data(&self.wire(vec![choice], self.usage_in_chunks.then_some(None)))
+        sse::data(&self.wire(vec![choice], self.include_usage.then_some(None)))
     }
 
     fn wire(&self, choices: Vec<ChatChunkChoice>, usage: Option<Option<Usage>>) -> ChatChunk<'_> {
@@ -118,9 +117,9 @@ impl Format {
 }
 
 impl ChunkFormat for Format {
-    fn opening(&mut self, index: u32) -> Option<Event> {
+    fn opening(&mut self, index: u32) -> Vec<Event> {
         let delta = ChatDelta { role: Some("assistant"), content: Some(String::new()) };
-        Some(self.chunk(ChatChunkChoice { index, delta, logprobs: None, finish_reason: None }))
+        vec![self.chunk(ChatChunkChoice { index, delta, logprobs: None, finish_reason: None })]
     }
 
     fn delta(&mut self, index: u32, text: String, tokens: &[TokenLogprob]) -> Option<Event> {
@@ -132,12 +131,13 @@ impl ChunkFormat for Format {
         Some(self.chunk(ChatChunkChoice { index, delta, logprobs, finish_reason: None }))
     }
 
-    fn finish(&mut self, index: u32, reason: &'static str) -> Event {
+    fn finish(&mut self, index: u32, reason: &'static str) -> Option<Event> {
         let delta = ChatDelta::default();
-        self.chunk(ChatChunkChoice { index, delta, logprobs: None, finish_reason: Some(reason) })
+        Some(self.chunk(ChatChunkChoice { index, delta, logprobs: None, finish_reason: Some(reason) }))
     }
 
-    fn usage(&mut self, usage: Usage) -> Event {
-        sse::data(&self.wire(Vec::new(), Some(Some(usage))))
+    fn closing(&mut self, usage: Usage) -> Vec<Event> {
+        let usage = self.include_usage.then(|| sse::data(&self.wire(Vec::new(), Some(Some(usage)))));
+        usage.into_iter().chain([sse::done()]).collect()
     }
 }

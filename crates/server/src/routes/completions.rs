@@ -42,11 +42,10 @@ pub(crate) async fn create(State(state): State<AppState>, JsonBody(body): JsonBo
         model: engine.model().id.clone(),
         tokenizer: valid.logprobs.then(|| engine.tokenizer().clone()),
         offsets: HashMap::new(),
-        usage_in_chunks: valid.generation.include_usage,
+        include_usage: valid.generation.include_usage,
     };
     if valid.generation.stream {
-        let events = answers.stream(format, valid.generation.include_usage);
-        return Ok(sse::respond(events, state.options.keep_alive));
+        return Ok(sse::respond(answers.stream(format), state.options.keep_alive));
     }
     let (choices, usage) = answers.whole().await?;
     let choice = |(index, choice): (usize, super::answers::WholeChoice)| CompletionChoice {
@@ -79,7 +78,7 @@ struct Format {
     tokenizer: Option<Arc<Tokenizer>>,
     /// Characters of each choice's tokens so far.
     offsets: HashMap<u32, usize>,
-    usage_in_chunks: bool,
+    include_usage: bool,
 }
 
 impl Format {
@@ -95,13 +94,13 @@ impl Format {
     }
 
     fn chunk(&self, choice: CompletionChoice) -> Event {
-        sse::data(&self.completion(vec![choice], self.usage_in_chunks.then_some(None)))
+        sse::data(&self.completion(vec![choice], self.include_usage.then_some(None)))
     }
 }
 
 impl ChunkFormat for Format {
-    fn opening(&mut self, _index: u32) -> Option<Event> {
-        None
+    fn opening(&mut self, _index: u32) -> Vec<Event> {
+        Vec::new()
     }
 
     fn delta(&mut self, index: u32, text: String, tokens: &[TokenLogprob]) -> Option<Event> {
@@ -113,11 +112,13 @@ impl ChunkFormat for Format {
         Some(self.chunk(CompletionChoice { index, text, logprobs, finish_reason: None }))
     }
 
-    fn finish(&mut self, index: u32, reason: &'static str) -> Event {
-        self.chunk(CompletionChoice { index, text: String::new(), logprobs: None, finish_reason: Some(reason) })
+    fn finish(&mut self, index: u32, reason: &'static str) -> Option<Event> {
+        let choice = CompletionChoice { index, text: String::new(), logprobs: None, finish_reason: Some(reason) };
+        Some(self.chunk(choice))
     }
 
-    fn usage(&mut self, usage: Usage) -> Event {
-        sse::data(&self.completion(Vec::new(), Some(Some(usage))))
+    fn closing(&mut self, usage: Usage) -> Vec<Event> {
+        let usage = self.include_usage.then(|| sse::data(&self.completion(Vec::new(), Some(Some(usage)))));
+        usage.into_iter().chain([sse::done()]).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! Calling the store from a handler: on a thread of its own, behind a bound, with its errors in HTTP's words.
 
 use crate::error::ApiError;
-use crate::state::AppState;
+use crate::state::{AppState, Lane};
 use sconce_rag::{ListOptions, Order, RagError, Store};
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ pub(crate) async fn with_store<T: Send + 'static>(
     state: &AppState,
     call: impl FnOnce(&Store) -> sconce_rag::Result<T> + Send + 'static,
 ) -> Result<T, ApiError> {
-    blocking(state, move |store| call(store).map_err(|error| store_error(&error))).await
+    blocking(state, state.store_lane(), move |store| call(store).map_err(|error| store_error(&error))).await
 }
 
 /// [`with_store`] for retrieval and ingestion, which are counted and timed as `operation`.
@@ -26,17 +26,29 @@ pub(crate) async fn measured<T: Send + 'static>(
     result
 }
 
+/// Runs `call` in a lane of its own, for answers that wait for the engine.
+pub(crate) async fn answered<T: Send + 'static>(
+    state: &AppState,
+    call: impl FnOnce(&Store) -> sconce_rag::Result<T> + Send + 'static,
+) -> Result<T, ApiError> {
+    let started = Instant::now();
+    let lane = if state.engine.is_some() { state.answer_lane() } else { state.store_lane() };
+    let result = blocking(state, lane, move |store| call(store).map_err(|error| store_error(&error))).await;
+    state.metrics().observe_retrieval("answer", result.is_ok(), started.elapsed());
+    result
+}
+
 async fn blocking<T: Send + 'static>(
     state: &AppState,
+    lane: &Lane,
     call: impl FnOnce(&Store) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let full = || ApiError::overloaded("Too many store and search calls are waiting; try again later.");
-    let place = state.store_queue().clone().try_acquire_owned().map_err(|_| full())?;
-    let permit = state.store_calls().clone().acquire_owned().await.map_err(|_| full())?;
+    let full = || ApiError::overloaded("Too many calls wait for the documents; try again later.");
+    let place = lane.enter().await.ok_or_else(full)?;
     let store = state.store.clone();
     let run = move || {
         // Held here and not by the handler: a call goes on when its client has gone, and must count until it ends.
-        let _held = (place, permit);
+        let _held = place;
         call(&store)
     };
     tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| {

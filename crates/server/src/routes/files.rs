@@ -20,8 +20,7 @@ const MAX_PARTS: usize = 16;
 /// The longest filename, in bytes.
 const MAX_FILENAME_BYTES: usize = 512;
 /// What OpenAI's clients name as the reason of an upload.
-const PURPOSES: [&str; 7] =
-    ["assistants", "user_data", "batch", "fine-tune", "vision", "evals", "assistants_output"];
+const PURPOSES: [&str; 7] = ["assistants", "user_data", "batch", "fine-tune", "vision", "evals", "assistants_output"];
 
 /// `POST /v1/files`, multipart: `file` and `purpose`.
 pub(crate) async fn upload(State(state): State<AppState>, request: Request) -> Result<Json<FileObject>, ApiError> {
@@ -97,7 +96,11 @@ async fn read_file(part: Field<'_>, limit: usize) -> Result<(String, Vec<u8>), A
 
 fn form_error(error: &MultipartError, limit: usize) -> ApiError {
     let status = error.status();
-    if status.as_u16() == 413 { body_error(status, limit) } else { ApiError::malformed(format!("The form is broken: {}.", error.body_text())) }
+    if status.as_u16() == 413 {
+        body_error(status, limit)
+    } else {
+        ApiError::malformed(format!("The form is broken: {}.", error.body_text()))
+    }
 }
 
 /// `GET /v1/files`.

@@ -9,6 +9,8 @@ pub(crate) mod files;
 pub(crate) mod health;
 pub(crate) mod logprobs;
 pub(crate) mod models;
+pub(crate) mod responses;
+pub(crate) mod responses_stream;
 pub(crate) mod search;
 pub(crate) mod store_files;
 pub(crate) mod stores;

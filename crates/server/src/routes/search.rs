@@ -6,7 +6,7 @@ use crate::error::ApiError;
 use crate::openai::vector_stores::{HitExtension, SearchHit, SearchPage, TextContent};
 use crate::state::AppState;
 use crate::validate::Fields;
-use crate::validate::documents::{ValidSearch, queries};
+use crate::validate::documents::{DEFAULT_RESULTS, ValidSearch, queries};
 use axum::Json;
 use axum::extract::{Path, State};
 use sconce_rag::{Hit, SearchOptions};
@@ -21,10 +21,7 @@ pub(crate) async fn create(
     let queries = queries(&fields)?;
     let options = options(ValidSearch::parse(&fields)?);
     let query = queries.join("\n");
-    let hits = measured(&state, "search", move |store| {
-        store.get_vector_store(&id)?;
-        store.search(&[id], &query, &options)
-    });
+    let hits = measured(&state, "search", move |store| store.search(&[&id], &query, &options));
     let data = hits.await?.into_iter().map(hit).collect();
     Ok(Json(SearchPage {
         object: "vector_store.search_results.page",
@@ -38,9 +35,9 @@ pub(crate) async fn create(
 /// The search as the store takes it.
 pub(crate) fn options(search: ValidSearch) -> SearchOptions {
     SearchOptions {
-        max_num_results: search.max_num_results as usize,
+        max_num_results: search.max_num_results.unwrap_or(DEFAULT_RESULTS) as usize,
         filters: search.filters,
-        score_threshold: search.score_threshold,
+        score_threshold: search.score_threshold.unwrap_or(0.0),
     }
 }
 

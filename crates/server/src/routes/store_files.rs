@@ -4,9 +4,7 @@ use super::documents::{measured, with_store};
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::openai::files::Deleted;
-use crate::openai::vector_stores::{
-    ChunkingStrategy, FileContentPage, FileError, TextContent, VectorStoreFileObject,
-};
+use crate::openai::vector_stores::{ChunkingStrategy, FileContentPage, FileError, TextContent, VectorStoreFileObject};
 use crate::pages::{DEFAULT_PAGE, MAX_PAGE, Page, ValidPage, query_value};
 use crate::state::AppState;
 use crate::validate::Fields;

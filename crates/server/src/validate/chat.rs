@@ -59,7 +59,8 @@ fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), ApiError> {
     for name in ["tools", "functions"] {
         let some = fields.array(name, 1024)?.is_some_and(|items| !items.is_empty());
         if some && tool_choice != Some("none") {
-            let message = format!("{name} are not supported yet: the model's calls would not be parsed. Leave them out.");
+            let message =
+                format!("{name} are not supported yet: the model's calls would not be parsed. Leave them out.");
             return Err(ApiError::unsupported(name, message));
         }
     }
@@ -139,7 +140,8 @@ pub fn text_of(content: &Value, path: &str) -> Result<String, ApiError> {
                 texts.push(text.ok_or_else(|| ApiError::invalid(fields.path("text"), "text must be a string."))?);
             }
             other => {
-                let message = format!("Parts of the type '{}' are not supported; send text.", crate::error::shortened(other));
+                let message =
+                    format!("Parts of the type '{}' are not supported; send text.", crate::error::shortened(other));
                 return Err(ApiError::unsupported(fields.path("type"), message));
             }
         }

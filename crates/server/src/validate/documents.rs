@@ -17,7 +17,7 @@ const MAX_NAME_BYTES: usize = 1024;
 /// The longest identifier that is looked up, in bytes.
 const MAX_ID_BYTES: usize = 256;
 /// The longest query, in bytes.
-const MAX_QUERY_BYTES: usize = 16 << 10;
+const MAX_QUERY_BYTES: usize = 8 << 10;
 /// The most queries of one search.
 const MAX_QUERIES: usize = 16;
 /// The most files of one batch.
@@ -43,7 +43,10 @@ impl ValidStore {
     pub fn parse(fields: &Fields<'_>) -> Result<Self, ApiError> {
         refuse_chunking(fields)?;
         if fields.get("expires_after").is_some() {
-            return Err(ApiError::unsupported("expires_after", "Vector stores do not expire; leave expires_after out."));
+            return Err(ApiError::unsupported(
+                "expires_after",
+                "Vector stores do not expire; leave expires_after out.",
+            ));
         }
         Ok(Self {
             name: fields.string("name", MAX_NAME_BYTES)?.map(str::to_owned),
@@ -81,9 +84,8 @@ impl ValidAttachment {
                 Ok(ids.into_iter().map(|file_id| Self { file_id, attributes: attributes.clone() }).collect())
             }
             (None, Some(files)) => {
-                let one = |(index, file): (usize, &Value)| {
-                    Self::parse(&Fields::object_at(file, &format!("files.{index}"))?)
-                };
+                let one =
+                    |(index, file): (usize, &Value)| Self::parse(&Fields::object_at(file, &format!("files.{index}"))?);
                 files.iter().enumerate().map(one).collect()
             }
             _ => Err(ApiError::invalid("file_ids", "Send file_ids or files, one of them.")),
@@ -128,7 +130,8 @@ fn pairs<T>(
         }
         let long = value.as_str().is_some_and(|text| text.chars().count() > MAX_VALUE_CHARACTERS);
         let Some(converted) = convert(value).filter(|_| !long) else {
-            let message = format!("{path}.{key} must be {expected}; a string has at most {MAX_VALUE_CHARACTERS} characters.");
+            let message =
+                format!("{path}.{key} must be {expected}; a string has at most {MAX_VALUE_CHARACTERS} characters.");
             return Err(ApiError::invalid(format!("{path}.{key}"), message));
         };
         pairs.push((key.clone(), converted));
@@ -150,8 +153,8 @@ fn refuse_chunking(fields: &Fields<'_>) -> Result<(), ApiError> {
 /// A search in vector stores, as the search route and the file_search tool spell it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValidSearch {
-    /// Results at most, `1..=MAX_RESULTS`.
-    pub max_num_results: u32,
+    /// Results at most, `1..=MAX_RESULTS`, when given.
+    pub max_num_results: Option<u32>,
     /// Which files are searched, by their attributes.
     pub filters: Option<Filter>,
     /// Hits below this score are left out, 0 to 1.
@@ -169,7 +172,7 @@ impl ValidSearch {
             }
             None => None,
         };
-        let max_num_results = fields.unsigned("max_num_results", 1..=MAX_RESULTS)?.unwrap_or(DEFAULT_RESULTS);
+        let max_num_results = fields.unsigned("max_num_results", 1..=MAX_RESULTS)?;
         Ok(Self { max_num_results, filters, score_threshold })
     }
 }
@@ -203,7 +206,7 @@ pub fn queries(fields: &Fields<'_>) -> Result<Vec<String>, ApiError> {
 
 /// The identifiers of stores that a tool names.
 pub fn store_ids(fields: &Fields<'_>) -> Result<Vec<String>, ApiError> {
-    let ids = fields.strings("vector_store_ids", 64, MAX_ID_BYTES)?;
+    let ids = fields.strings("vector_store_ids", 16, MAX_ID_BYTES)?;
     match ids {
         Some(ids) if !ids.is_empty() => Ok(ids),
         _ => {

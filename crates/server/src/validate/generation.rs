@@ -13,7 +13,7 @@ pub const MAX_TOP_LOGPROBS: u32 = 20;
 const MAX_SALT_BYTES: usize = 256;
 
 /// Everything about a generation but its prompt, within range for the loaded model.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ValidGeneration {
     /// How tokens are drawn.
     pub sampling: SamplingParams,
@@ -41,6 +41,26 @@ pub struct ValidGeneration {
     pub include_usage: bool,
 }
 
+impl Default for ValidGeneration {
+    /// One whole answer, sampled as a request without fields would be.
+    fn default() -> Self {
+        Self {
+            sampling: SamplingParams::default(),
+            n: 1,
+            max_tokens: None,
+            min_tokens: 0,
+            stop: Vec::new(),
+            include_stop: false,
+            stop_token_ids: Vec::new(),
+            ignore_eos: false,
+            priority: 0,
+            cache_salt: None,
+            stream: false,
+            include_usage: false,
+        }
+    }
+}
+
 impl ValidGeneration {
     /// Reads the common fields. `logprobs` is left to the caller: chat and completions spell it differently.
     pub fn parse(fields: &Fields<'_>, limits: ModelLimits) -> Result<Self, ApiError> {
@@ -64,6 +84,13 @@ impl ValidGeneration {
             stream,
             include_usage: include_usage(fields, stream)?,
         })
+    }
+
+    /// Reads the fields as `/v1/responses` spells them: one answer, bounded by `max_output_tokens`.
+    pub fn parse_response(fields: &Fields<'_>, limits: ModelLimits) -> Result<Self, ApiError> {
+        let context = u32::try_from(limits.context_length).unwrap_or(u32::MAX);
+        let max_tokens = fields.unsigned("max_output_tokens", 1..=context)?;
+        Ok(Self { n: 1, max_tokens, ..Self::parse(fields, limits)? })
     }
 
     /// The engine's request for one prompt.
@@ -121,7 +148,7 @@ fn sampling(fields: &Fields<'_>, vocabulary_size: usize) -> Result<SamplingParam
         logprobs: None,
     };
     // The sampler may be stricter than the API (a top_p of 0, say); its error already names the field.
-    params.validate().map_err(|error| ApiError::invalid(error.field, error.to_string()))?;
+    params.validate().map_err(|error| ApiError::invalid(error.field().unwrap_or("sampling"), format!("{error}.")))?;
     Ok(params)
 }
 

@@ -1,15 +1,15 @@
 //! The body of `POST /v1/responses`: an input, and perhaps the file_search tool. Other tools are refused by name.
 
+use super::Fields;
 use super::chat::text_of;
 use super::documents::{ValidSearch, store_ids};
-use super::Fields;
 use crate::error::ApiError;
 use serde_json::{Map, Value, json};
 
 /// The most items of an input list.
 const MAX_ITEMS: usize = 1024;
 /// The longest question about documents, in bytes.
-pub const MAX_QUESTION_BYTES: usize = 16 << 10;
+pub const MAX_QUESTION_BYTES: usize = 8 << 10;
 /// The longest instructions, in bytes.
 const MAX_INSTRUCTION_BYTES: usize = 256 << 10;
 
@@ -56,7 +56,8 @@ impl ValidResponse {
         let include = fields.strings("include", 32, 128)?.unwrap_or_default();
         let (tools, file_search) = tools(fields)?;
         if file_search.is_some() && question.len() > MAX_QUESTION_BYTES {
-            let message = format!("The question has {} bytes; at most {MAX_QUESTION_BYTES} can be searched.", question.len());
+            let message =
+                format!("The question has {} bytes; at most {MAX_QUESTION_BYTES} can be searched.", question.len());
             return Err(ApiError::invalid("input", message));
         }
         Ok(Self {
@@ -147,7 +148,8 @@ fn tools(fields: &Fields<'_>) -> Result<(Vec<Value>, Option<FileSearch>), ApiErr
         let tool = Fields::object_at(tool, &path)?;
         let kind = tool.required_string("type", 64)?;
         if kind != "file_search" {
-            let message = format!("Tools of the type '{}' are not supported; file_search is.", crate::error::shortened(kind));
+            let message =
+                format!("Tools of the type '{}' are not supported; file_search is.", crate::error::shortened(kind));
             return Err(ApiError::unsupported(tool.path("type"), message));
         }
         if file_search.is_some() {
