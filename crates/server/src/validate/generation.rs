@@ -13,7 +13,7 @@ pub const MAX_TOP_LOGPROBS: u32 = 20;
 const MAX_SALT_BYTES: usize = 256;
 
 /// Everything about a generation but its prompt, within range for the loaded model.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ValidGeneration {
     /// How tokens are drawn.
     pub sampling: SamplingParams,
