@@ -76,21 +76,22 @@ pub(crate) fn match_topics(question: &[Word], taken: &[bool]) -> Vec<TopicMatch>
             found.push(TopicMatch { topic, words: named });
         }
     }
-    drop_covered(found)
+    drop_weaker(question, found)
 }
 
-/// A topic whose every word also names another one with more words is the weaker reading: "how many" in "how many
-/// jobs were added" counts changes, not jobs.
-fn drop_covered(found: Vec<TopicMatch>) -> Vec<TopicMatch> {
-    let covered: Vec<bool> = found
-        .iter()
-        .map(|one| {
-            found.iter().any(|other| {
+/// A topic whose every word also names another one with more words is the weaker reading, and so is one named by stop words
+/// only beside another: "how many hours" asks about hours, not about the number of jobs.
+fn drop_weaker(question: &[Word], found: Vec<TopicMatch>) -> Vec<TopicMatch> {
+    let has_content = |one: &TopicMatch| one.words.iter().any(|word| !question[*word].stop);
+    let any_content = found.iter().any(has_content);
+    let is_weaker = |one: &TopicMatch| {
+        (any_content && !has_content(one))
+            || found.iter().any(|other| {
                 other.words.len() > one.words.len() && one.words.iter().all(|word| other.words.contains(word))
             })
-        })
-        .collect();
-    found.into_iter().zip(covered).filter(|(_, covered)| !covered).map(|(topic, _)| topic).collect()
+    };
+    let weaker: Vec<bool> = found.iter().map(is_weaker).collect();
+    found.into_iter().zip(weaker).filter(|(_, weaker)| !weaker).map(|(topic, _)| topic).collect()
 }
 
 /// The words of `question` that `pattern` matches from `start` on. A gap takes any words, as few as possible.
@@ -139,6 +140,7 @@ mod tests {
         assert_eq!(names("How much do carpenters make?"), ["pay"]);
         assert_eq!(names("What do carpenters do?"), ["duties"]);
         assert_eq!(names("How many carpenters are there?"), ["jobs"]);
+        assert_eq!(names("How many hours do surgeons work?"), ["schedule"]);
         assert_eq!(names("What is a carpenter?"), Vec::<&str>::new());
     }
 

@@ -20,6 +20,9 @@ pub use prompt::{AnswerPrompt, Passage, REFUSAL};
 /// The text of an answer when the documents do not tell.
 pub const NOT_TOLD: &str = "The documents do not tell.";
 
+/// Hits that are looked through for quotes, at least.
+const QUOTED_HITS: usize = 20;
+
 /// Writes an answer from numbered passages: a chat model, seen from here.
 pub trait Generator {
     /// The answer's text, which is then checked against the passages.
@@ -44,7 +47,7 @@ pub struct AnswerOptions {
     pub store_ids: Vec<String>,
     /// Only files whose attributes pass.
     pub filters: Option<Filter>,
-    /// Passages given to the generator and looked through for quotes: 1 to 20.
+    /// Passages given to the generator: 1 to 20.
     pub max_passages: usize,
     /// Sentences of a quoted answer: 1 to 10.
     pub max_quotes: usize,
@@ -168,15 +171,19 @@ pub fn answer(
 ) -> Result<Answer> {
     options.check()?;
     let store_ids: Vec<&str> = options.store_ids.iter().map(String::as_str).collect();
-    let search =
-        SearchOptions { max_num_results: options.max_passages, filters: options.filters.clone(), score_threshold: 0.0 };
+    let search = SearchOptions {
+        max_num_results: options.max_passages.max(QUOTED_HITS),
+        filters: options.filters.clone(),
+        score_threshold: 0.0,
+    };
     let found = store.find(&store_ids, question, &search)?;
     if found.hits.first().is_none_or(|best| best.score < options.min_score) {
         return Ok(not_told(found.hits, None));
     }
+    let passages = options.max_passages.min(found.hits.len());
     let fallback = match generator {
         None => FallbackReason::NoGenerator,
-        Some(generator) => match generated(store, question, &found, generator)? {
+        Some(generator) => match generated(store, question, &found.hits[..passages], generator)? {
             Ok(answer) => return Ok(Answer { hits: found.hits, ..answer }),
             Err(reason) => reason,
         },
@@ -192,10 +199,10 @@ fn not_told(hits: Vec<Hit>, fallback: Option<FallbackReason>) -> Answer {
 fn generated(
     store: &Store,
     question: &str,
-    found: &Found,
+    hits: &[Hit],
     generator: &dyn Generator,
 ) -> Result<std::result::Result<Answer, FallbackReason>> {
-    let (prompt, order) = prompt::build(question, &found.hits);
+    let (prompt, order) = prompt::build(question, hits);
     let text = match generator.generate(&prompt) {
         Ok(text) => text.trim().to_owned(),
         Err(error) => return Ok(Err(FallbackReason::GeneratorFailed { reason: error.reason })),
@@ -203,14 +210,14 @@ fn generated(
     if prompt::is_refusal(&text) {
         return Ok(Err(FallbackReason::Refused));
     }
-    let claims = match check::check(&text, &found.hits, &order) {
+    let claims = match check::check(&text, hits, &order) {
         Ok(claims) => claims,
         Err(problem) => return Ok(Err(FallbackReason::Unsupported { problem })),
     };
     let mut citations = Vec::new();
     let mut sources = Sources::new(store);
     for claim in &claims {
-        match sources.citation(claim, &found.hits)? {
+        match sources.citation(claim, hits)? {
             Some(citation) => citations.push(citation),
             None => {
                 let problem = format!("passage {} has changed or is gone", claim.number);

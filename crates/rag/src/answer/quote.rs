@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use crate::analyze::{Word, content_stems, words};
 use crate::chunk::{Unit, UnitKind};
-use crate::retrieve::{Concept, Found, Hit, Query};
-use crate::store::CHUNK_BITS;
+use crate::retrieve::{Found, Hit, Query};
+use crate::store::{CHUNK_BITS, chunk_rows};
 
 /// What a word counts that stands above a unit: in the head of its table, in its section's heading, in the title.
 const IN_TABLE_HEAD: f64 = 0.6;
@@ -19,14 +19,27 @@ const ROLE_IN_TITLE: f64 = 0.9;
 const HIT_SHARE: f64 = 0.2;
 /// A row whose label is exactly what is asked for.
 const LABEL_BONUS: f64 = 0.25;
+/// A row about something else, such as another role in a table of similar ones.
+const OTHER_LABEL_LOSS: f64 = 0.15;
+/// A label of fewer words is less sure to be it.
+const TELLING_LABEL_WORDS: f64 = 2.0;
 /// Where a figure is asked for.
 const FIGURE_BONUS: f64 = 0.05;
 const NO_FIGURE_LOSS: f64 = 0.15;
 /// A unit of more words than this is hard to read as an answer.
 const LONG_WORDS: usize = 45;
 const LONG_LOSS: f64 = 0.05;
+/// Words of a list that is quoted as a whole.
+const MAX_LIST_WORDS: usize = 120;
+/// What each chunk further into the document costs a unit when only the role is named, and the most that it can.
+const LATER_LOSS: f64 = 0.02;
+const MOST_LATER_LOSS: f64 = 0.3;
+/// Prose without an end is a caption or a heading that was not marked as one.
+const FRAGMENT_LOSS: f64 = 0.2;
 /// Share of what is asked about a role that a unit must speak of to be an answer.
-const LEAST_ASKED: f64 = 0.3;
+const LEAST_ASKED: f64 = 0.5;
+/// The same where the document's role is named and a topic is spoken of: the other words are then only the asker's.
+const LEAST_ASKED_OF_ROLE: f64 = 0.25;
 /// Further units must come this near to the best one.
 const NEAR_BEST: f64 = 0.8;
 /// Units that share this much of their words say the same.
@@ -53,7 +66,7 @@ pub(super) fn choose(found: &Found, most: usize) -> Vec<Quote> {
     let mut quotes: Vec<Quote> = Vec::new();
     for (index, hit) in found.hits.iter().enumerate() {
         if !any_named || is_named(hit) {
-            quotes.extend(hit.units.iter().filter_map(|unit| judge(&found.query, index, hit, unit)));
+            quotes.extend(quotable(hit).iter().filter_map(|unit| judge(&found.query, index, hit, unit)));
         }
     }
     quotes.sort_by(|left, right| right.score.total_cmp(&left.score).then(left.hit.cmp(&right.hit)));
@@ -76,53 +89,85 @@ pub(super) fn choose(found: &Found, most: usize) -> Vec<Quote> {
     chosen
 }
 
+/// Units of a hit as they can be quoted: a sentence that ends with a colon takes its list or table along.
+fn quotable(hit: &Hit) -> Vec<Unit> {
+    let mut units: Vec<Unit> = Vec::new();
+    let mut list_words = None;
+    for unit in &hit.units {
+        let text = hit.slice(&unit.span).unwrap_or("");
+        let words = text.split_whitespace().count();
+        if let (Some(open), true, Some(list)) = (list_words, unit.kind != UnitKind::Sentence, units.last_mut()) {
+            if open + words <= MAX_LIST_WORDS {
+                list.span.end = unit.span.end;
+                list_words = Some(open + words);
+                units.push(unit.clone());
+                let last = units.len() - 1;
+                units.swap(last - 1, last);
+                continue;
+            }
+        }
+        list_words = (unit.kind == UnitKind::Sentence && text.ends_with(':')).then_some(words);
+        units.push(unit.clone());
+    }
+    units
+}
+
 /// Scores one unit; `None` when it is no statement or does not speak of what is asked.
 fn judge(query: &Query, index: usize, hit: &Hit, unit: &Unit) -> Option<Quote> {
     let text = hit.slice(&unit.span)?;
-    if unit.kind == UnitKind::TableHead || is_question(text) {
+    let end = text.trim_end_matches(['*', '_', '"', '”', '’', ')', ']']).chars().next_back();
+    // A question is the label of its answer, and what ends with a colon introduces what is not here.
+    if unit.kind == UnitKind::TableHead || matches!(end, Some('?' | ':')) {
         return None;
     }
     let said = words(text);
     let stems: HashSet<String> = said.iter().filter(|word| !word.stop).map(|word| word.stem.clone()).collect();
     let above = Above::of(hit, unit);
-    let weigh = |concept: &Concept| {
-        concept.match_by(|stem| {
-            if stems.contains(stem) {
-                return 1.0;
-            }
-            above.weight(stem, concept.role)
-        })
-    };
-    let (mut matched, mut asked, mut asked_matched) = (0.0, 0.0, 0.0);
-    for concept in &query.concepts {
-        let weight = concept.mass * weigh(concept);
-        matched += weight;
-        if !concept.role {
-            asked += concept.mass;
-            asked_matched += weight;
-        }
-    }
-    if asked > 0.0 && asked_matched < LEAST_ASKED * asked {
-        return None;
-    }
-    let mut score = (1.0 - HIT_SHARE) * matched / query.mass().max(f64::MIN_POSITIVE) + HIT_SHARE * hit.score;
+    let is_named = query.role_strength(hit.chunk_id >> CHUNK_BITS) > 0.0;
+    let mut score = (1.0 - HIT_SHARE) * spoken_of(query, &stems, &above, is_named)? + HIT_SHARE * hit.score;
     if unit.kind == UnitKind::Row {
-        score += LABEL_BONUS * label_share(query, text);
+        let share = label_share(query, text);
+        score += if share > 0.0 { LABEL_BONUS * share } else { -OTHER_LABEL_LOSS };
     }
     if query.wants_figure {
         score += if said.iter().any(Word::is_figure) { FIGURE_BONUS } else { -NO_FIGURE_LOSS };
     }
-    if said.len() > LONG_WORDS {
+    let is_list = unit.kind == UnitKind::Sentence && text.contains(":\n");
+    if unit.kind == UnitKind::Sentence && !is_list && !matches!(end, Some('.' | '!')) {
+        score -= FRAGMENT_LOSS;
+    }
+    if said.len() > LONG_WORDS && !is_list {
         score -= LONG_LOSS;
+    }
+    if query.concepts.iter().all(|concept| concept.role) {
+        // Nothing is asked but the role itself: documents begin with what it is.
+        let ordinal = hit.chunk_id - chunk_rows(hit.chunk_id >> CHUNK_BITS).start;
+        score -= (ordinal as f64 * LATER_LOSS).min(MOST_LATER_LOSS);
     }
     let title = content_stems(&hit.title);
     let needs_title = !title.iter().any(|stem| stems.contains(stem));
     Some(Quote { hit: index, span: unit.span.clone(), needs_title, score, stems })
 }
 
-/// A question in a document is the label of its answer, not a statement.
-fn is_question(text: &str) -> bool {
-    text.trim_end_matches(['*', '_', '"', '”']).ends_with('?')
+/// Share of the question that a unit speaks of; `None` when that is too little of what is asked, or none of its topics.
+fn spoken_of(query: &Query, stems: &HashSet<String>, above: &Above, is_named: bool) -> Option<f64> {
+    let (mut matched, mut asked, mut present) = (0.0, 0.0, 0.0);
+    let (mut topics, mut topics_present) = (0, 0);
+    for concept in &query.concepts {
+        let of = |stem: &str| if stems.contains(stem) { 1.0 } else { above.weight(stem, concept.role) };
+        matched += concept.mass * concept.match_by(of);
+        if !concept.role {
+            let is_present = concept.stems().any(|stem| of(stem) > 0.0);
+            let is_topic = !concept.expansions.is_empty();
+            topics += usize::from(is_topic);
+            topics_present += usize::from(is_topic && is_present);
+            asked += concept.mass;
+            present += if is_present { concept.mass } else { 0.0 };
+        }
+    }
+    let least = if is_named && topics_present > 0 { LEAST_ASKED_OF_ROLE } else { LEAST_ASKED };
+    let enough = present >= least * asked && (topics == 0 || topics_present > 0);
+    enough.then(|| matched / query.mass().max(f64::MIN_POSITIVE))
 }
 
 /// Share of a row's label that the question speaks of, figures aside, squared: half a label is another fact.
@@ -135,8 +180,9 @@ fn label_share(query: &Query, row: &str) -> f64 {
     }
     let asked: HashSet<&str> =
         query.concepts.iter().filter(|concept| !concept.role).flat_map(|concept| concept.stems()).collect();
-    let share = stems.iter().filter(|stem| asked.contains(stem.as_str())).count() as f64 / stems.len() as f64;
-    share * share
+    let named = stems.iter().filter(|stem| asked.contains(stem.as_str())).count() as f64;
+    let share = named / stems.len() as f64;
+    share * share * (named / TELLING_LABEL_WORDS).min(1.0)
 }
 
 /// Stems of what stands above a unit.

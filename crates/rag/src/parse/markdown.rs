@@ -16,6 +16,7 @@ pub(super) fn parse(text: &str, file_stem: &str) -> Document {
         front_matter: false,
         item_depth: 0,
         definition: None,
+        columns: 0,
     };
     for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
         walker.event(&event, range);
@@ -35,6 +36,8 @@ struct Walker<'a> {
     item_depth: usize,
     /// Start of the term whose definition is being read.
     definition: Option<usize>,
+    /// Columns of the table being read.
+    columns: usize,
 }
 
 impl Walker<'_> {
@@ -123,12 +126,19 @@ impl Walker<'_> {
         }
     }
 
-    /// A table row, without the pipes at its ends.
+    /// A table row, without the pipes at its ends. A row with most of its cells empty, in a table of three columns or more,
+    /// is a second head or a note across the table.
     fn take_row(&mut self, kind: BlockKind, range: Range<usize>, end: TagEnd) {
         let slice = &self.outline.text[range.clone()];
         let is_edge = |character: char| character == '|' || character.is_whitespace();
         let start = range.start + (slice.len() - slice.trim_start_matches(is_edge).len());
         let length = slice.trim_matches(is_edge).len();
+        if kind == BlockKind::TableHead {
+            self.columns = slice.trim().trim_matches('|').split('|').count();
+        }
+        let filled = slice.split('|').filter(|cell| !cell.trim().is_empty()).count();
+        let is_head = kind == BlockKind::TableHead || (self.columns >= 3 && filled * 2 < self.columns);
+        let kind = if is_head { BlockKind::TableHead } else { kind };
         self.outline.block(kind, start..start + length);
         self.whole = Some(end);
     }

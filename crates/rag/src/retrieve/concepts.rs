@@ -5,10 +5,43 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::Gate;
 use crate::Result;
-use crate::analyze::{Word, words};
+use crate::analyze::{Word, stem, words};
 use crate::lexicon::{TopicMatch, match_topics};
 use crate::role::{RoleMatch, name_spans};
 
+/// Words that phrase a question without being what it is about. They weigh the least that a word can, so that a document need
+/// not use them too.
+const FILLERS: &[&str] = &[
+    "kind",
+    "sort",
+    "type",
+    "level",
+    "amount",
+    "receive",
+    "expect",
+    "people",
+    "person",
+    "someone",
+    "anyone",
+    "current",
+    "find",
+    "see",
+    "look",
+    "say",
+    "mean",
+    "think",
+    "wonder",
+    "interested",
+    "work",
+    "job",
+    "role",
+    "occupation",
+    "career",
+    "lot",
+    "long",
+    "big",
+    "large",
+];
 /// Content words of a question that are looked at.
 const MAX_WORDS: usize = 64;
 /// A name that more documents than this share names none of them.
@@ -104,7 +137,9 @@ pub(crate) fn understand(connection: &Connection, question: &str, gate: &mut Gat
         seen.push(&word.stem);
         let frequency = document_frequency(connection, &word.stem)?;
         let share = if frequency == 0 { UNKNOWN_MASS_SHARE } else { 1.0 };
-        let mass = (inverse_frequency(frequency, total) * share).max(full * LEAST_MASS_SHARE);
+        let least = full * LEAST_MASS_SHARE;
+        let filler = !taken[index] && FILLERS.iter().any(|filler| stem(filler) == word.stem);
+        let mass = if filler { least } else { (inverse_frequency(frequency, total) * share).max(least) };
         concepts.push(Concept { own: vec![word.stem.clone()], expansions: Vec::new(), mass, role: taken[index] });
     }
     let mut query = Query { concepts, roles, wants_figure: wants_figure(&question), total };
@@ -146,15 +181,24 @@ fn wants_figure(question: &[Word]) -> bool {
 }
 
 /// The share of the question that a role's name makes up bounds how strongly it pulls: in "machine learning models" the
-/// page about fashion models is not what is meant.
+/// page about fashion models is not what is meant. Then all words of a name together weigh as much as its most telling
+/// one, so that a long name does not drown what is asked about it.
 fn weigh_roles(query: &mut Query, question: &[Word]) {
     let all = query.mass().max(f64::MIN_POSITIVE);
     let Query { concepts, roles, .. } = query;
     for role in roles {
         let names = |stem: &String| role.words.iter().any(|index| question[*index].stem == *stem);
-        let named = concepts.iter().filter(|concept| concept.role && concept.own.iter().any(names));
-        let named: f64 = named.map(|concept| concept.mass).sum();
-        role.strength *= (named / all).sqrt().min(1.0);
+        let mut named: Vec<&mut f64> = concepts
+            .iter_mut()
+            .filter(|concept| concept.role && concept.own.iter().any(names))
+            .map(|concept| &mut concept.mass)
+            .collect();
+        let sum: f64 = named.iter().map(|mass| **mass).sum();
+        let most = named.iter().map(|mass| **mass).fold(0.0, f64::max);
+        role.strength *= (sum / all).sqrt().min(1.0);
+        for mass in &mut named {
+            **mass *= most / sum.max(f64::MIN_POSITIVE);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::chunk::Unit;
 use crate::store::{CHUNK_BITS, Store, decode_units, vector_store_seq};
 use crate::{Attributes, Filter, RagError, Result};
 
-pub(crate) use concepts::{Concept, Query};
+pub(crate) use concepts::Query;
 
 /// Bytes of a query that are read; the rest is a request's fault.
 const MAX_QUERY_BYTES: usize = 8 << 10;
