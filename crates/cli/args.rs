@@ -1,0 +1,250 @@
+//! What the command line says. Ranges are checked here, so that no command checks them again.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use sconce_model::synth::{NamedShape, Quantization};
+
+use crate::size::Bytes;
+
+/// Serves GGUF models in batches from a paged KV cache, and answers questions about role documents with citations.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Start with `sconce serve`, then open the address that it prints. RUST_LOG=debug says more.")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the OpenAI-compatible API; without a model: documents, search and quoted answers.
+    #[command(after_help = SERVE_HELP)]
+    Serve(ServeArguments),
+    /// Answer one question from the ingested documents, with citations.
+    #[command(after_help = "Example: sconce ask \"What does an AI Solutions Architect do?\"")]
+    Ask(AskArguments),
+    /// Read a folder of role documents (Markdown, text, HTML) into the document store.
+    #[command(after_help = "Example: sconce ingest ~/roles\nUnchanged files are passed over; a changed file replaces its old version.")]
+    Ingest(IngestArguments),
+    /// Write a GGUF file with random weights of a named shape, to measure speed without a download.
+    #[command(after_help = "Example: sconce synth --shape llama-1.1b --quantization q4_k_m /tmp/llama-1.1b.gguf")]
+    Synth(SynthArguments),
+    /// Measure: a model in this process, or any OpenAI-compatible server.
+    Bench(BenchArguments),
+}
+
+const SERVE_HELP: &str = "\
+Examples:
+  sconce serve                                    retrieval and quoted answers from the sample documents
+  sconce serve --model model.gguf                 and generation from a Llama or Mistral GGUF file
+  sconce serve --model model.gguf --kv-memory 4GiB --max-num-seqs 64
+  sconce serve --model model.gguf --kv-quota acme=0.5   half the KV cache for requests with cache_salt \"acme\"";
+
+/// Where the documents are.
+#[derive(Debug, Args)]
+pub(crate) struct LibraryArguments {
+    /// Folder of the document store [default: the XDG data folder, such as ~/.local/share/sconce].
+    #[arg(long, env = "SCONCE_HOME", value_name = "FOLDER")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// Which model, and with how much of the machine.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArguments {
+    /// GGUF file of a Llama or Mistral model.
+    #[arg(long, env = "SCONCE_MODEL", value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
+    /// Id under which it is served [default: the file's name without .gguf].
+    #[arg(long, value_name = "ID")]
+    pub(crate) model_id: Option<String>,
+    /// Jinja chat template instead of the file's own.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) chat_template: Option<PathBuf>,
+    /// Memory for the KV cache, such as 512MiB or 4GiB [default: enough for max-num-seqs contexts, at most 1GiB].
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) kv_memory: Option<Bytes>,
+    /// Element type of the KV cache.
+    #[arg(long, value_enum, default_value_t = KvDtype::F16)]
+    pub(crate) kv_cache_dtype: KvDtype,
+    /// Share of the KV cache that only requests with this cache_salt use, as NAME=SHARE; may be repeated.
+    #[arg(long, value_name = "NAME=SHARE", value_parser = quota)]
+    pub(crate) kv_quota: Vec<(String, f64)>,
+    /// Tokens per KV block.
+    #[arg(long, default_value_t = 32, value_parser = value_parser!(u16).range(1..=1024))]
+    pub(crate) block_size: u16,
+    /// Sequences that run at once.
+    #[arg(long, default_value_t = 32, value_parser = value_parser!(u16).range(1..=4096))]
+    pub(crate) max_num_seqs: u16,
+    /// Tokens in one step.
+    #[arg(long, default_value_t = 512, value_parser = value_parser!(u32).range(1..=1 << 20))]
+    pub(crate) max_num_batched_tokens: u32,
+    /// Longest sequence in tokens [default: the model's context].
+    #[arg(long, value_parser = value_parser!(u32).range(2..))]
+    pub(crate) max_model_len: Option<u32>,
+    /// Requests in the engine at once, waiting ones included; more get a 429 at once.
+    #[arg(long, default_value_t = 256, value_parser = value_parser!(u16).range(1..))]
+    pub(crate) max_requests: u16,
+    /// What a step should take while somebody waits for a next token, in milliseconds.
+    #[arg(long, default_value_t = 250, value_parser = value_parser!(u32).range(1..=60_000))]
+    pub(crate) step_target_ms: u32,
+    /// Steps planned while one runs: 0, or 1 as on a GPU.
+    #[arg(long, default_value_t = 0, value_parser = value_parser!(u8).range(0..=1))]
+    pub(crate) pipeline_depth: u8,
+    /// Threads that compute [default: all cores].
+    #[arg(long, value_parser = value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum KvDtype {
+    F16,
+    F32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    #[command(flatten)]
+    pub(crate) library: LibraryArguments,
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+    /// Address to listen on; 0.0.0.0 for every network.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) host: IpAddr,
+    /// Port to listen on; 0 takes a free one.
+    #[arg(long, default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// Ask clients for this key (Authorization: Bearer …).
+    #[arg(long, env = "SCONCE_API_KEY", hide_env_values = true, value_name = "KEY")]
+    pub(crate) api_key: Option<String>,
+    /// Let web pages of other origins call.
+    #[arg(long)]
+    pub(crate) cors: bool,
+    /// Leave the document store empty on first start.
+    #[arg(long)]
+    pub(crate) no_sample_corpus: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AskArguments {
+    /// The question.
+    pub(crate) question: String,
+    #[command(flatten)]
+    pub(crate) library: LibraryArguments,
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+    /// Only documents of this vector store, by name or id [default: all].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) store: Option<String>,
+    /// Print the answer with its citations as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IngestArguments {
+    /// Folder to read.
+    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) library: LibraryArguments,
+    /// Vector store to add to, by name or id; made if there is none of that name.
+    #[arg(long, default_value = "roles", value_name = "NAME")]
+    pub(crate) store: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SynthArguments {
+    /// File to write.
+    pub(crate) file: PathBuf,
+    /// Shape of the model.
+    #[arg(long, default_value = "llama-1.1b")]
+    pub(crate) shape: NamedShape,
+    /// Type of the weights; the mixes q4_k_m and q5_k_m are llama.cpp's.
+    #[arg(long, default_value = "q4_k_m")]
+    pub(crate) quantization: Quantization,
+    /// Context length in tokens [default: the shape's].
+    #[arg(long, value_parser = value_parser!(u32).range(1..=1 << 20))]
+    pub(crate) context: Option<u32>,
+    /// The same seed writes the same file.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArguments {
+    #[command(subcommand)]
+    pub(crate) command: BenchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Prompt and decode rates of a model in this process, over batch sizes.
+    #[command(after_help = "Example: sconce bench model --model model.gguf --streams 1,8,16 --out model.json")]
+    Model(BenchModelArguments),
+    /// Put a workload on any OpenAI-compatible server.
+    #[command(after_help = "Example: sconce bench serve http://127.0.0.1:8080 benches/workloads/shared-8x960.toml --out shared.json")]
+    Serve(BenchServeArguments),
+    /// Compare two results of the same workload.
+    Compare(CompareArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchModelArguments {
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+    /// Prompt lengths to time.
+    #[arg(long, value_delimiter = ',', default_value = "512", value_parser = value_parser!(u32).range(1..=1 << 20))]
+    pub(crate) prompts: Vec<u32>,
+    /// Numbers of streams to decode at once.
+    #[arg(long, value_delimiter = ',', default_value = "1,8,16", value_parser = value_parser!(u32).range(1..=4096))]
+    pub(crate) streams: Vec<u32>,
+    /// Tokens that each stream decodes.
+    #[arg(long, default_value_t = 64, value_parser = value_parser!(u32).range(2..=1 << 16))]
+    pub(crate) tokens: u32,
+    /// Prompt of each stream, in tokens.
+    #[arg(long, default_value_t = 16, value_parser = value_parser!(u32).range(1..=1 << 20))]
+    pub(crate) stream_prompt: u32,
+    /// Times each is measured; the median is shown.
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
+    pub(crate) repeat: u32,
+    /// Also write the figures as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchServeArguments {
+    /// Base address of the server, such as http://127.0.0.1:8080.
+    pub(crate) url: String,
+    /// Workload file; see benches/workloads.
+    pub(crate) workload: PathBuf,
+    /// Model to ask for [default: the first that the server lists].
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// Sent as Authorization: Bearer.
+    #[arg(long, env = "SCONCE_API_KEY", hide_env_values = true)]
+    pub(crate) api_key: Option<String>,
+    /// Send the same prompts again in every run; by default they differ, so that no run finds a warm cache.
+    #[arg(long)]
+    pub(crate) nonce: Option<u64>,
+    /// Also write the report as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    /// The report to compare.
+    pub(crate) report: PathBuf,
+    /// The report to compare it with.
+    pub(crate) peer: PathBuf,
+}
+
+fn quota(text: &str) -> Result<(String, f64), String> {
+    let (name, share) = text.split_once('=').ok_or("expected NAME=SHARE, such as acme=0.5")?;
+    let share: f64 = share.parse().map_err(|_| format!("{share:?} is no number"))?;
+    if name.is_empty() || !(share > 0.0 && share < 1.0) {
+        return Err("the name must not be empty, and the share must be above 0 and below 1".into());
+    }
+    Ok((name.to_owned(), share))
+}

@@ -1,0 +1,74 @@
+//! `sconce ask`: one question, one cited answer.
+
+use anyhow::{Context, Result, bail};
+use sconce_rag::{Answer, AnswerOptions, FallbackReason, Generator, Route};
+use serde_json::json;
+
+use crate::args::AskArguments;
+use crate::{library, model};
+
+/// Answers from the store; with a model, in its words where they pass the check.
+pub(crate) fn run(arguments: &AskArguments) -> Result<()> {
+    let library = library::open_with_samples(&arguments.library)?;
+    let store_ids = match &arguments.store {
+        Some(name) => match library::find(&library.store, name)? {
+            Some(found) => vec![found.id],
+            None => bail!("there is no vector store {name:?}; `sconce ingest FOLDER --store {name}` makes one"),
+        },
+        None => library::vector_stores(&library.store)?.into_iter().take(16).map(|store| store.id).collect(),
+    };
+    if store_ids.is_empty() {
+        bail!("there are no documents yet; `sconce ingest FOLDER` reads some");
+    }
+    let engine = model::start(&arguments.model)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
+    let generator = engine
+        .as_ref()
+        .map(|(engine, _)| sconce_server::EngineGenerator::for_questions(engine.clone(), runtime.handle().clone()));
+    let options = AnswerOptions { store_ids, ..AnswerOptions::default() };
+    let generator = generator.as_ref().map(|generator| generator as &dyn Generator);
+    let answer = sconce_rag::answer(&library.store, &arguments.question, &options, generator)?;
+    if arguments.json { print_json(&answer)? } else { print_text(&answer) }
+    Ok(())
+}
+
+fn print_json(answer: &Answer) -> Result<()> {
+    let value = json!({
+        "answer": answer.text,
+        "route": answer.route,
+        "fallback": answer.fallback,
+        "citations": answer.citations,
+    });
+    println!("{}", serde_json::to_string_pretty(&value)?);
+    Ok(())
+}
+
+fn print_text(answer: &Answer) {
+    println!("{}", answer.text);
+    let mut numbers: Vec<usize> = Vec::new();
+    if !answer.citations.is_empty() {
+        println!();
+    }
+    for citation in &answer.citations {
+        if !numbers.contains(&citation.number) {
+            numbers.push(citation.number);
+            println!("[{}] {} › {} ({})", citation.number, citation.title, citation.section, citation.filename);
+        }
+    }
+    match (answer.route, &answer.fallback) {
+        (Route::Generated, _) => println!("\nWritten by the model, each sentence checked against the passage that it cites."),
+        (Route::Quoted, Some(FallbackReason::NoGenerator)) => {
+            println!("\nQuoted word for word; no model was asked (--model FILE).");
+        }
+        (Route::Quoted, reason) => {
+            let why = match reason {
+                Some(FallbackReason::GeneratorFailed { reason }) => format!("the model gave no answer: {reason}"),
+                Some(FallbackReason::Refused) => "the model found no answer in the passages".to_owned(),
+                Some(FallbackReason::Unsupported { problem }) => format!("the model's answer failed its check: {problem}"),
+                Some(FallbackReason::NoGenerator) | None => "no model was asked".to_owned(),
+            };
+            println!("\nQuoted word for word; {why}.");
+        }
+        (Route::NotFound, _) => {}
+    }
+}

@@ -1,0 +1,179 @@
+//! `sconce bench model`: prompt and decode rates through the engine, without HTTP.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use sconce_engine::{EngineHandle, GenerateRequest, GenerationEventKind, SamplingParams};
+use serde::Serialize;
+
+use crate::args::BenchModelArguments;
+use crate::{model, progress};
+
+/// A measured rate.
+#[derive(Debug, Serialize)]
+struct Rate {
+    /// `prompt` or `decode`.
+    what: &'static str,
+    /// Tokens of a prompt, or streams at once.
+    size: u32,
+    /// Median tokens per second, all streams together.
+    tokens_per_second: f64,
+    /// Slowest and fastest run.
+    range: [f64; 2],
+}
+
+#[derive(Debug, Serialize)]
+struct Results<'a> {
+    sconce: &'static str,
+    model: &'a str,
+    threads: usize,
+    tokens_per_stream: u32,
+    repeat: u32,
+    rates: Vec<Rate>,
+}
+
+/// Measures and prints a table.
+pub(crate) fn run(arguments: &BenchModelArguments) -> Result<()> {
+    let path = arguments.model.model.as_deref().context("name a GGUF file with --model; `sconce synth` writes one")?;
+    let (engine, thread) = model::start_file(path, &arguments.model)?;
+    let longest = arguments.prompts.iter().copied().max().unwrap_or(1).max(arguments.stream_prompt + arguments.tokens);
+    if longest as usize >= engine.model().context_length {
+        bail!("{longest} tokens are asked for, but the context holds {}", engine.model().context_length);
+    }
+    let runs = (arguments.prompts.len() + arguments.streams.len()) as u64 * u64::from(arguments.repeat);
+    let bar = progress::items(runs, "runs");
+    let mut rates = Vec::new();
+    let mut source = PromptSource { next: 0, vocabulary: engine.model().vocabulary_size as u64 };
+    // The first step of a process pays for page faults and for learning what a step costs.
+    prompt_rate(&engine, source.prompt(longest.min(64)))?;
+    for &length in &arguments.prompts {
+        let measured = repeat(arguments.repeat, &bar, || prompt_rate(&engine, source.prompt(length)))?;
+        rates.push(summarize("prompt", length, measured));
+    }
+    for &streams in &arguments.streams {
+        let measured = repeat(arguments.repeat, &bar, || {
+            let prompts = (0..streams).map(|_| source.prompt(arguments.stream_prompt)).collect();
+            decode_rate(&engine, prompts, arguments.tokens)
+        })?;
+        rates.push(summarize("decode", streams, measured));
+    }
+    bar.finish_and_clear();
+    print_table(&rates);
+    if let Some(out) = &arguments.out {
+        let results = Results {
+            sconce: env!("CARGO_PKG_VERSION"),
+            model: &engine.model().id,
+            threads: rayon::current_num_threads(),
+            tokens_per_stream: arguments.tokens,
+            repeat: arguments.repeat,
+            rates,
+        };
+        let json = serde_json::to_string_pretty(&results)?;
+        std::fs::write(out, json).with_context(|| format!("{} cannot be written", out.display()))?;
+    }
+    engine.shutdown();
+    anyhow::ensure!(thread.join(), "the engine thread panicked");
+    Ok(())
+}
+
+fn repeat(
+    times: u32,
+    bar: &indicatif::ProgressBar,
+    mut measure: impl FnMut() -> Result<f64>,
+) -> Result<Vec<f64>> {
+    (0..times)
+        .map(|_| {
+            let rate = measure()?;
+            bar.inc(1);
+            Ok(rate)
+        })
+        .collect()
+}
+
+fn summarize(what: &'static str, size: u32, mut measured: Vec<f64>) -> Rate {
+    measured.sort_by(f64::total_cmp);
+    let median = measured[measured.len() / 2];
+    Rate { what, size, tokens_per_second: median, range: [measured[0], measured[measured.len() - 1]] }
+}
+
+fn print_table(rates: &[Rate]) {
+    println!("| work | tokens/s (median) | range |\n| --- | ---: | ---: |");
+    for rate in rates {
+        let name = match rate.what {
+            "prompt" => format!("prompt of {}", rate.size),
+            _ => format!("{} streams", rate.size),
+        };
+        println!("| {name} | {:.1} | {:.1}–{:.1} |", rate.tokens_per_second, rate.range[0], rate.range[1]);
+    }
+}
+
+/// Prompts of which none is a prefix of another, so that the cache never helps.
+struct PromptSource {
+    next: u64,
+    vocabulary: u64,
+}
+
+impl PromptSource {
+    fn prompt(&mut self, length: u32) -> Vec<u32> {
+        (0..length)
+            .map(|_| {
+                self.next = self.next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                ((self.next >> 33) % self.vocabulary) as u32
+            })
+            .collect()
+    }
+}
+
+fn request(prompt: Vec<u32>, max_tokens: u32) -> GenerateRequest {
+    let sampling = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
+    GenerateRequest {
+        prompt,
+        n: 1,
+        sampling,
+        max_tokens: Some(max_tokens),
+        ignore_eos: true,
+        ..GenerateRequest::default()
+    }
+}
+
+/// When a stream's tokens came.
+fn drive(engine: &EngineHandle, request: GenerateRequest) -> Result<Vec<Instant>> {
+    let mut generation = engine.generate(request)?;
+    let mut times = Vec::new();
+    while let Some(event) = generation.blocking_next() {
+        match event.kind {
+            GenerationEventKind::Delta { tokens, .. } => times.extend(tokens.iter().map(|_| Instant::now())),
+            GenerationEventKind::Failed { error } => bail!("a stream failed: {error}"),
+            GenerationEventKind::Finished { .. } => return Ok(times),
+            GenerationEventKind::Started { .. } => {}
+        }
+    }
+    bail!("the engine stopped")
+}
+
+fn prompt_rate(engine: &EngineHandle, prompt: Vec<u32>) -> Result<f64> {
+    let (tokens, began) = (prompt.len(), Instant::now());
+    let times = drive(engine, request(prompt, 1))?;
+    let first = times.first().context("no token came")?;
+    Ok(tokens as f64 / (*first - began).as_secs_f64())
+}
+
+/// Tokens per second of all streams from when the last has its first token to when the first has its last.
+fn decode_rate(engine: &EngineHandle, prompts: Vec<Vec<u32>>, tokens: u32) -> Result<f64> {
+    let streams: Vec<Vec<Instant>> = std::thread::scope(|scope| {
+        let drive = |prompt| scope.spawn(move || drive(engine, request(prompt, tokens)));
+        let threads: Vec<_> = prompts.into_iter().map(drive).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|_| bail!("a client thread panicked"))
+        };
+        threads.into_iter().map(join).collect::<Result<_>>()
+    })?;
+    let begin = streams.iter().filter_map(|times| times.first()).max().context("no token came")?;
+    let end = streams.iter().filter_map(|times| times.last()).min().context("no token came")?;
+    let window = end.saturating_duration_since(*begin);
+    if window < Duration::from_millis(1) {
+        bail!("the streams did not overlap; ask for more --tokens or a larger --max-num-seqs");
+    }
+    let inside = streams.iter().flatten().filter(|time| *time > begin && *time <= end).count();
+    Ok(inside as f64 / window.as_secs_f64())
+}
