@@ -10,7 +10,10 @@ use crate::size::Bytes;
 
 /// Serves GGUF models in batches from a paged KV cache, and answers questions about role documents with citations.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Start with `sconce serve`, then open the address that it prints. RUST_LOG=debug says more.")]
+#[command(
+    version,
+    after_help = "Start with `sconce serve`, then open the address that it prints. RUST_LOG=debug says more."
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -25,7 +28,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example: sconce ask \"What does an AI Solutions Architect do?\"")]
     Ask(AskArguments),
     /// Read a folder of role documents (Markdown, text, HTML) into the document store.
-    #[command(after_help = "Example: sconce ingest ~/roles\nUnchanged files are passed over; a changed file replaces its old version.")]
+    #[command(
+        after_help = "Example: sconce ingest ~/roles\nUnchanged files are passed over; a changed file replaces its old version."
+    )]
     Ingest(IngestArguments),
     /// Write a GGUF file with random weights of a named shape, to measure speed without a download.
     #[command(after_help = "Example: sconce synth --shape llama-1.1b --quantization q4_k_m /tmp/llama-1.1b.gguf")]
@@ -182,7 +187,9 @@ pub(crate) enum BenchCommand {
     #[command(after_help = "Example: sconce bench model --model model.gguf --streams 1,8,16 --out model.json")]
     Model(BenchModelArguments),
     /// Put a workload on any OpenAI-compatible server.
-    #[command(after_help = "Example: sconce bench serve http://127.0.0.1:8080 benches/workloads/shared-8x960.toml --out shared.json")]
+    #[command(
+        after_help = "Example: sconce bench serve http://127.0.0.1:8080 benches/workloads/shared-8x960.toml --out shared.json"
+    )]
     Serve(BenchServeArguments),
     /// Compare two results of the same workload.
     Compare(CompareArguments),

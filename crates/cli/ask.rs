@@ -28,7 +28,11 @@ pub(crate) fn run(arguments: &AskArguments) -> Result<()> {
     let options = AnswerOptions { store_ids, ..AnswerOptions::default() };
     let generator = generator.as_ref().map(|generator| generator as &dyn Generator);
     let answer = sconce_rag::answer(&library.store, &arguments.question, &options, generator)?;
-    if arguments.json { print_json(&answer)? } else { print_text(&answer) }
+    if arguments.json {
+        print_json(&answer)?
+    } else {
+        print_text(&answer)
+    }
     Ok(())
 }
 
@@ -56,7 +60,9 @@ fn print_text(answer: &Answer) {
         }
     }
     match (answer.route, &answer.fallback) {
-        (Route::Generated, _) => println!("\nWritten by the model, each sentence checked against the passage that it cites."),
+        (Route::Generated, _) => {
+            println!("\nWritten by the model, each sentence checked against the passage that it cites.")
+        }
         (Route::Quoted, Some(FallbackReason::NoGenerator)) => {
             println!("\nQuoted word for word; no model was asked (--model FILE).");
         }
@@ -64,7 +70,9 @@ fn print_text(answer: &Answer) {
             let why = match reason {
                 Some(FallbackReason::GeneratorFailed { reason }) => format!("the model gave no answer: {reason}"),
                 Some(FallbackReason::Refused) => "the model found no answer in the passages".to_owned(),
-                Some(FallbackReason::Unsupported { problem }) => format!("the model's answer failed its check: {problem}"),
+                Some(FallbackReason::Unsupported { problem }) => {
+                    format!("the model's answer failed its check: {problem}")
+                }
                 Some(FallbackReason::NoGenerator) | None => "no model was asked".to_owned(),
             };
             println!("\nQuoted word for word; {why}.");

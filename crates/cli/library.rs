@@ -27,12 +27,16 @@ pub(crate) struct Library {
 pub(crate) fn open(arguments: &LibraryArguments) -> Result<Library> {
     let folder = match &arguments.data_dir {
         Some(folder) => folder.clone(),
-        None => etcetera::choose_base_strategy().context("no home folder; name one with --data-dir")?.data_dir().join("sconce"),
+        None => etcetera::choose_base_strategy()
+            .context("no home folder; name one with --data-dir")?
+            .data_dir()
+            .join("sconce"),
     };
     std::fs::create_dir_all(&folder).with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
     let path = folder.join("documents.db");
     let is_new = !path.exists();
-    let store = Store::open(&path).with_context(|| format!("the document store {} cannot be opened", path.display()))?;
+    let store =
+        Store::open(&path).with_context(|| format!("the document store {} cannot be opened", path.display()))?;
     Ok(Library { store, path, is_new })
 }
 
@@ -76,7 +80,8 @@ pub(crate) fn vector_stores(store: &Store) -> Result<Vec<VectorStore>> {
 
 /// The vector store of that name or id.
 pub(crate) fn find(store: &Store, name: &str) -> Result<Option<VectorStore>> {
-    let mut matching = vector_stores(store)?.into_iter().filter(|candidate| candidate.name == name || candidate.id == name);
+    let mut matching =
+        vector_stores(store)?.into_iter().filter(|candidate| candidate.name == name || candidate.id == name);
     let first = matching.next();
     if matching.next().is_some() {
         bail!("several vector stores are named {name:?}; name one by its id");

@@ -12,8 +12,11 @@ use crate::{library, model};
 
 /// Serves until Ctrl-C or SIGTERM, then drains.
 pub(crate) fn run(arguments: &ServeArguments) -> Result<()> {
-    let library =
-        if arguments.no_sample_corpus { library::open(&arguments.library) } else { library::open_with_samples(&arguments.library) };
+    let library = if arguments.no_sample_corpus {
+        library::open(&arguments.library)
+    } else {
+        library::open_with_samples(&arguments.library)
+    };
     let library = library?;
     let started = model::start(&arguments.model)?;
     let (engine, thread) = started.map_or((None, None), |(engine, thread)| (Some(engine), Some(thread)));

@@ -76,11 +76,7 @@ pub(crate) fn run(arguments: &BenchModelArguments) -> Result<()> {
     Ok(())
 }
 
-fn repeat(
-    times: u32,
-    bar: &indicatif::ProgressBar,
-    mut measure: impl FnMut() -> Result<f64>,
-) -> Result<Vec<f64>> {
+fn repeat(times: u32, bar: &indicatif::ProgressBar, mut measure: impl FnMut() -> Result<f64>) -> Result<Vec<f64>> {
     (0..times)
         .map(|_| {
             let rate = measure()?;

@@ -8,9 +8,7 @@ use sconce_text::Detokenizer;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::event::{
-    ChoiceUsage, FinishReason, GenerationError, GenerationEvent, GenerationEventKind, TokenLogprob,
-};
+use crate::event::{ChoiceUsage, FinishReason, GenerationError, GenerationEvent, GenerationEventKind, TokenLogprob};
 
 /// The outgoing side of a choice.
 pub(crate) struct Stream {

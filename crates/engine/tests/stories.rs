@@ -8,7 +8,8 @@ use sconce_engine::{
     SamplingParams, Special, start,
 };
 
-const CONTINUATION: &str = ", there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball.";
+const CONTINUATION: &str =
+    ", there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball.";
 
 fn stories() -> Option<PathBuf> {
     let Some(data) = std::env::var_os("SCONCE_DATA") else {
@@ -52,7 +53,8 @@ fn prompts(handle: &EngineHandle, count: usize) -> Vec<GenerateRequest> {
     (0..count)
         .map(|index| {
             let length = 1 + index * 399 / count.max(2).saturating_sub(1);
-            let text: Vec<&str> = (0..length).map(|at| words[(at * at + index * 7 + at * index) % words.len()]).collect();
+            let text: Vec<&str> =
+                (0..length).map(|at| words[(at * at + index * 7 + at * index) % words.len()]).collect();
             let mut request = greedy(handle, &text.join(" "), 24);
             request.prompt.truncate(length);
             request

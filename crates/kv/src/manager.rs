@@ -244,9 +244,7 @@ impl KvCacheManager {
         if blocks_for(cached + count) > available {
             return None;
         }
-        let share = |(index, &id): (usize, &BlockId)| {
-            self.pool.share(id, retention.class_at(index * self.block_size))
-        };
+        let share = |(index, &id): (usize, &BlockId)| self.pool.share(id, retention.class_at(index * self.block_size));
         let blocks: Vec<BlockRef> =
             found.whole.iter().chain(part.as_ref().map(|(id, _)| id)).enumerate().map(share).collect();
         let mut table = BlockTable { blocks, len: cached, committed: whole_tokens, partition, retention };
@@ -345,7 +343,11 @@ impl KvCacheManager {
         self.prefix.assert_invariants();
         for index in 0..self.num_blocks {
             let id = BlockId(u32::try_from(index).expect("block ids are 32-bit"));
-            assert_eq!(self.prefix.is_indexed(id), self.pool.is_findable(id), "block {index} is found if it is indexed");
+            assert_eq!(
+                self.prefix.is_indexed(id),
+                self.pool.is_findable(id),
+                "block {index} is found if it is indexed"
+            );
         }
     }
 }

@@ -282,9 +282,17 @@ impl Books {
     fn unlink(&mut self, id: u32) {
         let Meta { previous, next, partition, retention, .. } = self.meta[id as usize];
         let queue = &mut self.partitions[partition.0 as usize].queues[retention as usize];
-        if previous == NONE { queue.oldest = next } else { self.meta[previous as usize].next = next }
+        if previous == NONE {
+            queue.oldest = next;
+        } else {
+            self.meta[previous as usize].next = next;
+        }
         let queue = &mut self.partitions[partition.0 as usize].queues[retention as usize];
-        if next == NONE { queue.newest = previous } else { self.meta[next as usize].previous = previous }
+        if next == NONE {
+            queue.newest = previous;
+        } else {
+            self.meta[next as usize].previous = previous;
+        }
         let meta = &mut self.meta[id as usize];
         (meta.previous, meta.next) = (NONE, NONE);
     }
@@ -293,7 +301,11 @@ impl Books {
         let Meta { partition, retention, .. } = self.meta[id as usize];
         let queue = &mut self.partitions[partition.0 as usize].queues[retention as usize];
         let previous = std::mem::replace(&mut queue.newest, id);
-        if previous == NONE { queue.oldest = id } else { self.meta[previous as usize].next = id }
+        if previous == NONE {
+            queue.oldest = id;
+        } else {
+            self.meta[previous as usize].next = id;
+        }
         let meta = &mut self.meta[id as usize];
         (meta.previous, meta.next) = (previous, NONE);
     }

@@ -39,8 +39,7 @@ pub(crate) struct PrefixCache {
 
 impl PrefixCache {
     pub(crate) fn new(num_blocks: usize, block_size: usize) -> Self {
-        let empty =
-            Entry { parent: BlockHash(0), filled: 0, hash: None, written_in: 0, newer: NONE, older: NONE };
+        let empty = Entry { parent: BlockHash(0), filled: 0, hash: None, written_in: 0, newer: NONE, older: NONE };
         Self {
             block_size,
             entries: vec![empty; num_blocks],

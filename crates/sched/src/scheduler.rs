@@ -153,11 +153,14 @@ impl Scheduler {
         }
     }
 
-    /// Stops scheduling a sequence whose reader does not keep up; it keeps its blocks until somebody needs them.
+    /// Stops scheduling a sequence whose reader does not keep up. It keeps its blocks until somebody needs them, unless
+    /// it has a prompt to go on with: another may compute that meanwhile, and resuming will find it.
     pub fn pause(&mut self, id: SequenceId) {
         self.break_promises(id);
-        if let Some(sequence) = self.sequences.get_mut(&id) {
-            sequence.paused = true;
+        let Some(sequence) = self.sequences.get_mut(&id) else { return };
+        sequence.paused = true;
+        if sequence.status() == SequenceStatus::Running && sequence.uncomputed() > self.kv.block_size() {
+            self.preempt(id);
         }
     }
 

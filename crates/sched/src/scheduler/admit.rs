@@ -140,18 +140,10 @@ impl Scheduler {
         alone || need + demand + watermark <= self.kv.available(partition)
     }
 
-    fn give_blocks(
-        &mut self,
-        id: SequenceId,
-        prefix: &Prefix,
-        count: usize,
-        plan: &mut StepPlan,
-    ) -> Option<Admission> {
+    fn give_blocks(&mut self, id: SequenceId, prefix: &Prefix, count: usize, plan: &mut StepPlan) -> Option<Admission> {
         let sequence = &self.sequences[&id];
         match prefix {
-            Prefix::Cached(found) => {
-                self.kv.admit(&sequence.chain, found, count, sequence.retention, &mut plan.copies)
-            }
+            Prefix::Cached(found) => self.kv.admit(&sequence.chain, found, count, sequence.retention, &mut plan.copies),
             Prefix::Fork(parent) => {
                 let cached = sequence.prompt_len - 1;
                 let parent = self.sequences[parent].table.as_ref().expect("a running sequence holds blocks");

@@ -43,7 +43,11 @@ impl Device {
 
     /// Runs a step as a real one does: copies in order, then all writes, then all reads.
     /// `history` gives a sequence's tokens as its client knows them, those in flight excluded.
-    pub(crate) fn run(&mut self, plan: &StepPlan, history: &dyn Fn(SequenceId) -> Option<Vec<TokenId>>) -> Vec<Sampled> {
+    pub(crate) fn run(
+        &mut self,
+        plan: &StepPlan,
+        history: &dyn Fn(SequenceId) -> Option<Vec<TokenId>>,
+    ) -> Vec<Sampled> {
         for copy in &plan.copies {
             for slot in 0..copy.slots as usize {
                 let value = self.slots[copy.src.index() * self.block_size + slot];
@@ -74,9 +78,9 @@ impl Device {
                     prefix
                 })
                 .collect();
-            for position in row.first_position..end {
+            for (position, &hash) in hashes.iter().enumerate().skip(row.first_position) {
                 let slot = self.slot(plan, row, position);
-                self.slots[slot] = hashes[position];
+                self.slots[slot] = hash;
             }
             expected.push(hashes);
         }

@@ -1,0 +1,177 @@
+//! Any order of admissions, growth, forks, releases and failures keeps the books, and every slot that a table reads holds
+//! what its chain says. The model beside the cache is a plain array of slots.
+
+use proptest::prelude::*;
+use sconce_kv::{BlockCopy, BlockTable, KvCacheConfig, KvCacheManager, RetentionPlan, Salt, TokenChain, TokenId};
+
+#[derive(Debug, Clone)]
+enum Action {
+    /// A new sequence: salt, document, tokens of it, tokens of its own.
+    Admit {
+        salt: u128,
+        document: u32,
+        shared: usize,
+        own: usize,
+    },
+    /// A sequence grows by tokens.
+    Grow {
+        index: usize,
+        tokens: usize,
+    },
+    Fork {
+        index: usize,
+    },
+    Drop {
+        index: usize,
+    },
+    /// The step that was just written failed.
+    Fail,
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        4 => (0..3u128, 0..2u32, 0..40usize, 1..6usize)
+            .prop_map(|(salt, document, shared, own)| Action::Admit { salt, document, shared, own }),
+        6 => (any::<usize>(), 1..9usize).prop_map(|(index, tokens)| Action::Grow { index, tokens }),
+        1 => any::<usize>().prop_map(|index| Action::Fork { index }),
+        3 => any::<usize>().prop_map(|index| Action::Drop { index }),
+        1 => Just(Action::Fail),
+    ]
+}
+
+struct Live {
+    chain: TokenChain,
+    table: BlockTable,
+}
+
+struct Model {
+    kv: KvCacheManager,
+    block_size: usize,
+    /// What each slot holds: the salt and all tokens up to its own.
+    slots: Vec<Vec<u32>>,
+    live: Vec<Live>,
+    fresh: u32,
+}
+
+fn content(chain: &TokenChain, position: usize) -> Vec<u32> {
+    let salt = chain.salt().0 as u32;
+    std::iter::once(salt).chain(chain.tokens()[..=position].iter().map(|token| token.0)).collect()
+}
+
+impl Model {
+    fn new(num_blocks: usize, block_size: usize, quota: usize) -> Self {
+        let quotas = if quota > 0 { vec![(Salt(1), quota)] } else { vec![] };
+        let config = KvCacheConfig { num_blocks, block_size, hash_key: [1; 16], quotas };
+        let kv = KvCacheManager::new(&config).expect("in range");
+        Self { kv, block_size, slots: vec![Vec::new(); num_blocks * block_size], live: Vec::new(), fresh: 1000 }
+    }
+
+    fn slot(&self, table: &BlockTable, position: usize) -> usize {
+        let block = table.blocks().nth(position / self.block_size).expect("a slot has a block");
+        block.index() * self.block_size + position % self.block_size
+    }
+
+    /// Runs the copies, writes positions `from..` of the sequence, and reads all of it back.
+    fn write(&mut self, index: usize, from: usize, copies: &[BlockCopy]) {
+        for copy in copies {
+            for slot in 0..copy.slots as usize {
+                let value = self.slots[copy.src.index() * self.block_size + slot].clone();
+                self.slots[copy.dst.index() * self.block_size + slot] = value;
+            }
+        }
+        for position in from..self.live[index].chain.tokens().len() {
+            let slot = self.slot(&self.live[index].table, position);
+            self.slots[slot] = content(&self.live[index].chain, position);
+        }
+        let Live { chain, table } = &mut self.live[index];
+        let len = chain.tokens().len();
+        self.kv.commit(table, chain, len);
+    }
+
+    fn act(&mut self, action: &Action) {
+        let step = self.kv.begin_step();
+        let mut copies = Vec::new();
+        match *action {
+            Action::Admit { salt, document, shared, own } => {
+                let shared = (0..shared as u32).map(|at| TokenId(document * 100 + at));
+                let own = (0..own).map(|_| {
+                    self.fresh += 1;
+                    TokenId(self.fresh)
+                });
+                let tokens: Vec<TokenId> = shared.chain(own).collect();
+                let chain = TokenChain::new(self.kv.hasher(), Salt(salt), tokens);
+                let found = self.kv.find_prefix(&chain, chain.tokens().len() - 1);
+                let before = self.kv.usage();
+                let retention = RetentionPlan { document_tokens: document as usize * 8, pinned: false };
+                match self.kv.admit(&chain, &found, 1, retention, &mut copies) {
+                    None => assert_eq!(self.kv.usage(), before),
+                    Some(admission) => {
+                        let (len, cached) = (chain.tokens().len(), admission.cached);
+                        self.live.push(Live { chain, table: admission.table });
+                        let index = self.live.len() - 1;
+                        if self.kv.reserve(&mut self.live[index].table, len, &mut copies).is_some() {
+                            self.write(index, cached, &copies);
+                        } else {
+                            self.live.pop();
+                        }
+                    }
+                }
+            }
+            Action::Grow { index, tokens } if !self.live.is_empty() => {
+                let index = index % self.live.len();
+                let from = self.live[index].chain.tokens().len();
+                let live = &mut self.live[index];
+                if self.kv.reserve(&mut live.table, from + tokens, &mut copies).is_some() {
+                    for _ in 0..tokens {
+                        self.fresh += 1;
+                        live.chain.push(TokenId(self.fresh));
+                    }
+                    self.write(index, from, &copies);
+                }
+            }
+            Action::Fork { index } if !self.live.is_empty() => {
+                let parent = &self.live[index % self.live.len()];
+                let table = self.kv.fork(&parent.table, parent.table.len());
+                let chain = parent.chain.clone();
+                self.live.push(Live { chain, table });
+            }
+            Action::Drop { index } if !self.live.is_empty() => {
+                self.live.swap_remove(index % self.live.len());
+            }
+            Action::Fail => self.kv.invalidate(step.saturating_sub(1)),
+            _ => {}
+        }
+    }
+
+    fn check(&self) {
+        self.kv.assert_invariants();
+        let usage = self.kv.usage();
+        assert_eq!(usage.blank + usage.cached + usage.held, usage.total);
+        for live in &self.live {
+            for position in 0..live.chain.tokens().len() {
+                let slot = self.slot(&live.table, position);
+                assert_eq!(self.slots[slot], content(&live.chain, position), "slot of position {position}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #[test]
+    fn every_table_reads_its_own_chain(
+        num_blocks in 4..40usize,
+        block_size in 1..9usize,
+        quota in 0..3usize,
+        actions in prop::collection::vec(action(), 1..120),
+    ) {
+        let mut model = Model::new(num_blocks, block_size, quota);
+        for action in &actions {
+            model.act(action);
+            model.check();
+        }
+        model.live.clear();
+        model.check();
+        prop_assert_eq!(model.kv.usage().held, 0);
+    }
+}

@@ -1,0 +1,67 @@
+//! What planning a step costs with 256 running sequences: decoding, and with a queue of 256 more behind them.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use sconce_kv::{KvCacheConfig, KvCacheManager, TokenId};
+use sconce_sched::{NewSequence, Sampled, Scheduler, SchedulerConfig, StopRules};
+
+const RUNNING: usize = 256;
+
+/// `RUNNING` sequences past their prompts of 512 tokens, and `waiting` more.
+fn crowd(waiting: usize) -> Scheduler {
+    let config = SchedulerConfig {
+        max_num_seqs: RUNNING,
+        max_num_batched_tokens: 8192,
+        max_model_len: 1 << 20,
+        step_target: Duration::from_secs(3600),
+        pipeline_depth: 0,
+        aging: Duration::from_secs(1),
+    };
+    let kv = KvCacheConfig { num_blocks: 1 << 18, block_size: 32, hash_key: [2; 16], quotas: vec![] };
+    let mut scheduler = Scheduler::new(config, KvCacheManager::new(&kv).expect("in range")).expect("in range");
+    for index in 0..(RUNNING + waiting) as u32 {
+        let prompt = (0..512).map(|at| TokenId(index * 512 + at)).collect();
+        let stop = StopRules { max_tokens: 1 << 19, ..StopRules::default() };
+        let sequence = NewSequence { prompt, stop, ..NewSequence::default() };
+        scheduler.add(sequence, Duration::from_micros(u64::from(index))).expect("fits");
+    }
+    loop {
+        let plan = scheduler.schedule();
+        let done = plan.rows.len() == RUNNING && plan.work.tokens == RUNNING;
+        let sampled: Vec<Sampled> = plan.sampling_rows().map(|_| Sampled::Token(TokenId(1))).collect();
+        scheduler.update(&plan, &sampled, Duration::from_micros(100));
+        if done {
+            return scheduler;
+        }
+    }
+}
+
+fn schedule(criterion: &mut Criterion) {
+    for (name, waiting) in [("256 running decode", 0), ("256 running decode, 256 waiting", 256)] {
+        let mut scheduler = crowd(waiting);
+        let sampled = vec![Sampled::Token(TokenId(1)); RUNNING];
+        criterion.bench_function(&format!("schedule: {name}"), |bencher| {
+            bencher.iter_custom(|steps| {
+                let mut spent = Duration::ZERO;
+                for _ in 0..steps {
+                    let began = std::time::Instant::now();
+                    let plan = black_box(scheduler.schedule());
+                    spent += began.elapsed();
+                    scheduler.update(&plan, &sampled, Duration::from_micros(100));
+                }
+                spent
+            });
+        });
+        criterion.bench_function(&format!("schedule and update: {name}"), |bencher| {
+            bencher.iter(|| {
+                let plan = scheduler.schedule();
+                black_box(scheduler.update(&plan, &sampled, Duration::from_micros(100)))
+            });
+        });
+    }
+}
+
+criterion_group!(benches, schedule);
+criterion_main!(benches);

@@ -1,0 +1,302 @@
+//! Plans step by step: chunks beside decodes, one computation of a common prefix, hand-over, preemption, forks, the pipeline.
+
+use std::time::Duration;
+
+use sconce_kv::{KvCacheConfig, KvCacheManager, RetentionPlan, Salt, TokenId};
+use sconce_sched::{
+    AddError, FinishReason, NewSequence, PlanToken, Sampled, Scheduler, SchedulerConfig, SequenceId, SequenceStatus,
+    StepPlan, StopRules,
+};
+
+const BLOCK: usize = 32;
+
+fn config() -> SchedulerConfig {
+    SchedulerConfig {
+        max_num_seqs: 16,
+        max_num_batched_tokens: 512,
+        max_model_len: 4096,
+        step_target: Duration::from_secs(3600),
+        pipeline_depth: 0,
+        aging: Duration::from_secs(1),
+    }
+}
+
+/// A scheduler that has learned that steps are fast, so that only the token budget bounds a chunk.
+fn scheduler(config: SchedulerConfig, num_blocks: usize) -> Scheduler {
+    let kv = KvCacheConfig { num_blocks, block_size: BLOCK, hash_key: [1; 16], quotas: vec![] };
+    let mut scheduler = Scheduler::new(config, KvCacheManager::new(&kv).expect("in range")).expect("in range");
+    for salt in 100..104 {
+        let warm_up = NewSequence { salt: Salt(salt), stop: stop(1), ..sequence(numbers(0, 3)) };
+        scheduler.add(warm_up, Duration::ZERO).expect("fits");
+        let plan = scheduler.schedule();
+        scheduler.update(&plan, &sampled(&plan), Duration::from_micros(10));
+    }
+    assert!(scheduler.is_idle());
+    scheduler
+}
+
+fn numbers(first: u32, count: u32) -> Vec<TokenId> {
+    (first..first + count).map(TokenId).collect()
+}
+
+fn stop(max_tokens: usize) -> StopRules {
+    StopRules { max_tokens, ..StopRules::default() }
+}
+
+fn sequence(prompt: Vec<TokenId>) -> NewSequence {
+    NewSequence { prompt, stop: stop(8), ..NewSequence::default() }
+}
+
+fn sampled(plan: &StepPlan) -> Vec<Sampled> {
+    plan.sampling_rows().map(|_| Sampled::Token(TokenId(7))).collect()
+}
+
+fn run(scheduler: &mut Scheduler) -> StepPlan {
+    let plan = scheduler.schedule();
+    scheduler.assert_invariants();
+    if !plan.is_empty() {
+        scheduler.update(&plan, &sampled(&plan), Duration::from_micros(10));
+        scheduler.assert_invariants();
+    }
+    plan
+}
+
+/// (sequence, first position, tokens, samples) of each row.
+fn rows(plan: &StepPlan) -> Vec<(u64, usize, usize, bool)> {
+    plan.rows.iter().map(|row| (row.sequence.0, row.first_position, row.tokens.len(), row.samples)).collect()
+}
+
+/// Runs to the end and returns how many tokens went through the model.
+fn drain(scheduler: &mut Scheduler) -> usize {
+    let mut computed = 0;
+    for _ in 0..10_000 {
+        if scheduler.is_idle() {
+            return computed;
+        }
+        computed += run(scheduler).work.tokens;
+    }
+    panic!("it does not end");
+}
+
+fn shared_prefix_prompts(scheduler: &mut Scheduler, count: u32, prefix: u32) -> Vec<SequenceId> {
+    (0..count)
+        .map(|index| {
+            let mut prompt = numbers(0, prefix);
+            prompt.extend(numbers(10_000 + index * 100, 15));
+            scheduler.add(NewSequence { stop: stop(4), ..sequence(prompt) }, Duration::ZERO).expect("fits")
+        })
+        .collect()
+}
+
+#[test]
+fn a_prompt_is_chunked_by_the_budget_while_another_decodes() {
+    let mut scheduler = scheduler(config(), 64);
+    let short = scheduler.add(sequence(numbers(0, 5)), Duration::ZERO).expect("fits");
+    assert_eq!(rows(&run(&mut scheduler)), [(short.0, 0, 5, true)]);
+    let long = scheduler.add(sequence(numbers(100, 1000)), Duration::from_millis(1)).expect("fits");
+    assert_eq!(rows(&run(&mut scheduler)), [(short.0, 5, 1, true), (long.0, 0, 511, false)]);
+    assert_eq!(rows(&run(&mut scheduler)), [(short.0, 6, 1, true), (long.0, 511, 489, true)]);
+    assert_eq!(rows(&run(&mut scheduler)), [(short.0, 7, 1, true), (long.0, 1000, 1, true)]);
+}
+
+#[test]
+fn a_step_keeps_its_target_once_costs_are_known() {
+    let mut scheduler = scheduler(SchedulerConfig { step_target: Duration::from_millis(100), ..config() }, 256);
+    let decoding =
+        scheduler.add(NewSequence { stop: stop(64), ..sequence(numbers(0, 5)) }, Duration::ZERO).expect("fits");
+    scheduler.add(sequence(numbers(1000, 3000)), Duration::from_millis(1)).expect("fits");
+    let mut slowest = Duration::ZERO;
+    for step in 0..40 {
+        let plan = scheduler.schedule();
+        let elapsed = Duration::from_micros(2_000 + plan.work.tokens as u64 * 2_000 + plan.work.attended as u64 / 10);
+        if step > 12 && plan.rows.len() == 2 {
+            assert!(plan.rows.iter().any(|row| row.sequence == decoding), "the decoding sequence gets its token");
+            assert!(plan.work.tokens > 16, "the chunk uses the target: {}", plan.work.tokens);
+            slowest = slowest.max(elapsed);
+        }
+        scheduler.update(&plan, &sampled(&plan), elapsed);
+    }
+    assert!(slowest > Duration::ZERO && slowest < Duration::from_millis(115), "{slowest:?}");
+}
+
+#[test]
+fn eight_requests_with_one_prefix_compute_it_once() {
+    let mut scheduler = scheduler(config(), 512);
+    let before = scheduler.stats();
+    shared_prefix_prompts(&mut scheduler, 8, 900);
+    let computed = drain(&mut scheduler);
+    // 900 tokens once; of the prefix's last, partial block (4 tokens) and of their own 15 each computes its share, and
+    // three of the four output tokens.
+    assert!(computed <= 900 + 8 * (4 + 15 + 3), "computed {computed}");
+    assert_eq!(scheduler.stats().cached_tokens - before.cached_tokens, 7 * 896);
+}
+
+#[test]
+fn followers_take_over_when_the_leader_is_aborted_or_paused_half_way() {
+    for pause in [false, true] {
+        let mut scheduler = scheduler(config(), 512);
+        let ids = shared_prefix_prompts(&mut scheduler, 8, 900);
+        let first = run(&mut scheduler);
+        assert_eq!(rows(&first), [(ids[0].0, 0, 512, false)]);
+        assert_eq!(scheduler.waited_for_prefix().len(), 7, "followers wait for what is not scheduled yet");
+        if pause {
+            scheduler.pause(ids[0]);
+        } else {
+            scheduler.end(ids[0]);
+        }
+        let second = run(&mut scheduler);
+        assert_eq!(rows(&second)[0], (ids[1].0, 512, 403, true), "the next one goes on where the leader stopped");
+        assert_eq!(second.rows.len(), 7, "and the others share it in the same step");
+        let computed = 512 + second.work.tokens + {
+            scheduler.resume(ids[0]);
+            drain(&mut scheduler)
+        };
+        assert!(computed <= 900 + 8 * (4 + 15 + 3), "computed {computed}");
+    }
+}
+
+#[test]
+fn a_warm_prompt_recomputes_one_token() {
+    let mut scheduler = scheduler(config(), 64);
+    scheduler.add(sequence(numbers(0, 70)), Duration::ZERO).expect("fits");
+    drain(&mut scheduler);
+    let again = scheduler.add(sequence(numbers(0, 70)), Duration::ZERO).expect("fits");
+    let plan = run(&mut scheduler);
+    assert_eq!(rows(&plan), [(again.0, 69, 1, true)]);
+    assert_eq!(plan.started[0].cached_tokens, 69);
+}
+
+#[test]
+fn the_newest_of_lowest_priority_is_preempted_and_resumes_from_the_cache() {
+    // Two sequences of 64 + 32 tokens need 6 blocks; there are 5.
+    let mut scheduler = scheduler(config(), 5);
+    let old = scheduler.add(NewSequence { stop: stop(32), ..sequence(numbers(0, 60)) }, Duration::ZERO).expect("fits");
+    let late = Duration::from_millis(5);
+    let new = scheduler.add(NewSequence { stop: stop(32), ..sequence(numbers(500, 60)) }, late).expect("fits");
+    let mut preempted = false;
+    for _ in 0..400 {
+        if scheduler.is_idle() {
+            break;
+        }
+        run(&mut scheduler);
+        preempted |= scheduler.status(old).is_some() && scheduler.status(new) == Some(SequenceStatus::Waiting);
+        assert_ne!(scheduler.status(old), Some(SequenceStatus::Waiting), "the elder keeps its blocks");
+    }
+    assert!(preempted && scheduler.is_idle() && scheduler.stats().preemptions > 0);
+}
+
+#[test]
+fn priority_runs_sooner_and_waiting_makes_up_for_it() {
+    let mut scheduler = scheduler(SchedulerConfig { max_num_seqs: 1, ..config() }, 64);
+    let at = Duration::from_millis;
+    let busy = scheduler.add(sequence(numbers(0, 4)), at(0)).expect("fits");
+    run(&mut scheduler);
+    let patient = scheduler.add(sequence(numbers(100, 4)), at(0)).expect("fits");
+    let urgent = scheduler.add(NewSequence { priority: -1, ..sequence(numbers(200, 4)) }, at(900)).expect("fits");
+    let later = scheduler.add(NewSequence { priority: -1, ..sequence(numbers(300, 4)) }, at(1100)).expect("fits");
+    let mut order = Vec::new();
+    while !scheduler.is_idle() {
+        order.extend(run(&mut scheduler).started.iter().map(|started| started.sequence));
+    }
+    assert_eq!(order, [urgent, patient, later], "one level of priority is worth one second; {busy:?} ran already");
+}
+
+#[test]
+fn a_fork_shares_its_parents_prompt_and_recomputes_one_token() {
+    let mut scheduler = scheduler(config(), 64);
+    let parent = scheduler.add(sequence(numbers(0, 70)), Duration::ZERO).expect("fits");
+    let fork = NewSequence { fork_of: Some(parent), ..sequence(numbers(0, 70)) };
+    let child = scheduler.add(fork, Duration::ZERO).expect("fits");
+    assert_eq!(rows(&run(&mut scheduler)), [(parent.0, 0, 70, true)]);
+    let plan = run(&mut scheduler);
+    assert_eq!(rows(&plan), [(parent.0, 70, 1, true), (child.0, 69, 1, true)]);
+    assert_eq!(plan.copies.len(), 1, "the shared tail is copied on the first write");
+    let tables: Vec<_> = plan.rows.iter().map(|row| &plan.blocks[row.blocks.clone()]).collect();
+    assert_eq!(tables[0][..2], tables[1][..2]);
+    assert_ne!(tables[0][2], tables[1][2]);
+}
+
+#[test]
+fn with_a_step_in_flight_an_unknown_token_is_a_placeholder_and_an_end_comes_one_step_late() {
+    let mut scheduler = scheduler(SchedulerConfig { pipeline_depth: 1, ..config() }, 64);
+    let stop = StopRules { max_tokens: 8, min_tokens: 0, stop_tokens: vec![TokenId(9)] };
+    let id = scheduler.add(NewSequence { stop, ..sequence(numbers(0, 5)) }, Duration::ZERO).expect("fits");
+    let first = scheduler.schedule();
+    let second = scheduler.schedule();
+    assert_eq!(second.tokens, [PlanToken::Pending]);
+    assert_eq!(rows(&second), [(id.0, 5, 1, true)]);
+    let events = scheduler.update(&first, &[Sampled::Token(TokenId(9))], Duration::ZERO);
+    assert_eq!(events[0].finished, Some(FinishReason::Stop));
+    assert!(scheduler.schedule().is_empty());
+    assert!(scheduler.update(&second, &[Sampled::Token(TokenId(9))], Duration::ZERO).is_empty(), "it ended already");
+    assert!(scheduler.is_idle());
+    scheduler.assert_invariants();
+}
+
+#[test]
+fn outputs_in_flight_count_towards_the_limit() {
+    let mut scheduler = scheduler(SchedulerConfig { pipeline_depth: 1, ..config() }, 64);
+    scheduler.add(NewSequence { stop: stop(2), ..sequence(numbers(0, 5)) }, Duration::ZERO).expect("fits");
+    let first = scheduler.schedule();
+    let second = scheduler.schedule();
+    assert_eq!((first.rows.len(), second.rows.len()), (1, 1));
+    scheduler.update(&first, &sampled(&first), Duration::ZERO);
+    assert!(scheduler.schedule().is_empty(), "two tokens were asked for, and two are sampled");
+    let events = scheduler.update(&second, &sampled(&second), Duration::ZERO);
+    assert_eq!(events[0].finished, Some(FinishReason::Length));
+}
+
+#[test]
+fn what_can_never_fit_is_refused_and_limits_are_cut_to_what_fits() {
+    let mut scheduler = scheduler(SchedulerConfig { max_model_len: 100, ..config() }, 2);
+    let too_long = scheduler.add(sequence(numbers(0, 65)), Duration::ZERO);
+    assert_eq!(too_long, Err(AddError::PromptTooLong { prompt_len: 65, limit: 64 }));
+    assert_eq!(scheduler.add(sequence(vec![]), Duration::ZERO), Err(AddError::PromptEmpty));
+    let fits = NewSequence { stop: stop(usize::MAX), ..sequence(numbers(0, 60)) };
+    scheduler.add(fits, Duration::ZERO).expect("fits");
+    let mut tokens = 0;
+    while !scheduler.is_idle() {
+        tokens += run(&mut scheduler).sampling_rows().count();
+    }
+    assert_eq!(tokens, 5, "the last token needs no slot");
+}
+
+#[test]
+fn a_failed_row_ends_its_own_sequence_only() {
+    let mut scheduler = scheduler(config(), 64);
+    let bad = scheduler.add(sequence(numbers(0, 5)), Duration::ZERO).expect("fits");
+    let good = scheduler.add(sequence(numbers(100, 5)), Duration::ZERO).expect("fits");
+    let plan = scheduler.schedule();
+    let events = scheduler.update(&plan, &[Sampled::Failed, Sampled::Token(TokenId(1))], Duration::ZERO);
+    assert_eq!((events[0].sequence, events[0].finished), (bad, Some(FinishReason::Failed)));
+    assert_eq!((events[1].sequence, events[1].finished), (good, None));
+    assert_eq!(scheduler.status(bad), None);
+}
+
+#[test]
+fn pausing_keeps_blocks_until_somebody_needs_them() {
+    let mut scheduler = scheduler(config(), 4);
+    let idle = scheduler.add(NewSequence { stop: stop(40), ..sequence(numbers(0, 60)) }, Duration::ZERO).expect("fits");
+    run(&mut scheduler);
+    scheduler.pause(idle);
+    assert!(run(&mut scheduler).is_empty());
+    assert_eq!(scheduler.status(idle), Some(SequenceStatus::Running));
+    let needy = scheduler.add(sequence(numbers(500, 90)), Duration::ZERO).expect("fits");
+    assert_eq!(rows(&run(&mut scheduler)), [(needy.0, 0, 90, true)]);
+    assert_eq!(scheduler.status(idle), Some(SequenceStatus::Waiting));
+    scheduler.resume(idle);
+    drain(&mut scheduler);
+}
+
+#[test]
+fn the_plan_of_a_mixed_step_reads_as_drawn() {
+    let mut scheduler = scheduler(config(), 64);
+    scheduler.add(sequence(numbers(0, 33)), Duration::ZERO).expect("fits");
+    run(&mut scheduler);
+    let mut prompt = numbers(0, 32);
+    prompt.extend(numbers(900, 3));
+    let retention = RetentionPlan { document_tokens: 32, pinned: false };
+    scheduler.add(NewSequence { retention, ..sequence(prompt) }, Duration::ZERO).expect("fits");
+    let plan = scheduler.schedule();
+    insta::assert_debug_snapshot!(plan);
+}
