@@ -52,7 +52,7 @@ fn check_frequencies(params: &SamplingParams, logits: &[f32]) {
     for position in 0..DRAWS {
         counts[sampler.sample(logits, position).unwrap().token as usize] += 1;
     }
-    let (mut statistic, mut cells) = (0.0, 0.0);
+    let (mut statistic, mut cells) = (0.0f64, 0.0f64);
     for (count, probability) in counts.iter().zip(&expected) {
         let mean = probability * DRAWS as f64;
         if *probability == 0.0 {
@@ -63,7 +63,7 @@ fn check_frequencies(params: &SamplingParams, logits: &[f32]) {
         }
     }
     // Chi-square with n degrees has mean n and variance 2 n; the seed is fixed, so this never flickers.
-    assert!(statistic < cells + 4.0 * (2.0 * cells as f64).sqrt(), "{params:?}: {statistic} over {cells} cells");
+    assert!(statistic < cells + 4.0 * (2.0 * cells).sqrt(), "{params:?}: {statistic} over {cells} cells");
 }
 
 #[test]

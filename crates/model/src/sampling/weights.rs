@@ -12,7 +12,7 @@ const LANES: usize = 8;
 #[inline]
 pub(super) fn exp(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    const LN_2_HIGH: f32 = 0.693_359_375;
+    const LN_2_HIGH: f32 = 355.0 / 512.0;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let clamped = x.max(-87.0);
     let power = (clamped * LOG2_E).round_ties_even();
