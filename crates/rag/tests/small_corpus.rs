@@ -179,20 +179,6 @@ fn scores_lie_between_zero_and_one_and_descend() {
     assert!(scores.windows(2).all(|pair| pair[0] >= pair[1]), "{scores:?}");
 }
 
-#[test]
-fn a_supported_generated_answer_is_cited() {
-    let answer = fixture()
-        .ask_with("How much do bakers earn?", &Says("Bakers had a median annual wage of $36,650 [1] in May 2024."));
-    // Which number the passage has depends on the order of the chunks; the check below does not.
-    if answer.route == Route::Generated {
-        assert!(answer.fallback.is_none());
-        let citation = &answer.citations[0];
-        assert_eq!(BAKERS.get(citation.source_span.clone()), Some(citation.quote.as_str()));
-    } else {
-        assert!(matches!(answer.fallback, Some(FallbackReason::Unsupported { .. })));
-    }
-}
-
 /// Answers with the sentence of the passage that holds a word, and the passage's number.
 struct CopiesSentenceWith(&'static str);
 

@@ -21,6 +21,8 @@ const HIT_SHARE: f64 = 0.2;
 const LABEL_BONUS: f64 = 0.25;
 /// A row about something else, such as another role in a table of similar ones.
 const OTHER_LABEL_LOSS: f64 = 0.15;
+/// A unit under a heading that is exactly what is asked for.
+const HEADING_BONUS: f64 = 0.1;
 /// A label of fewer words is less sure to be it.
 const TELLING_LABEL_WORDS: f64 = 2.0;
 /// Where a figure is asked for.
@@ -66,7 +68,8 @@ pub(super) fn choose(found: &Found, most: usize) -> Vec<Quote> {
     let mut quotes: Vec<Quote> = Vec::new();
     for (index, hit) in found.hits.iter().enumerate() {
         if !any_named || is_named(hit) {
-            quotes.extend(quotable(hit).iter().filter_map(|unit| judge(&found.query, index, hit, unit)));
+            let above = Above::of(hit);
+            quotes.extend(quotable(hit).iter().filter_map(|unit| judge(&found.query, index, hit, &above, unit)));
         }
     }
     quotes.sort_by(|left, right| right.score.total_cmp(&left.score).then(left.hit.cmp(&right.hit)));
@@ -81,7 +84,11 @@ pub(super) fn choose(found: &Found, most: usize) -> Vec<Quote> {
         }
     }
     for quote in quotes {
-        let again = chosen.iter().any(|other| overlap(&other.stems, &quote.stems) >= SAME);
+        let again = chosen.iter().any(|other| {
+            let inside =
+                other.hit == quote.hit && other.span.start < quote.span.end && quote.span.start < other.span.end;
+            inside || overlap(&other.stems, &quote.stems) >= SAME
+        });
         if chosen.len() < most && quote.score >= NEAR_BEST * best && !again {
             chosen.push(quote);
         }
@@ -96,15 +103,15 @@ fn quotable(hit: &Hit) -> Vec<Unit> {
     for unit in &hit.units {
         let text = hit.slice(&unit.span).unwrap_or("");
         let words = text.split_whitespace().count();
-        if let (Some(open), true, Some(list)) = (list_words, unit.kind != UnitKind::Sentence, units.last_mut()) {
-            if open + words <= MAX_LIST_WORDS {
-                list.span.end = unit.span.end;
-                list_words = Some(open + words);
-                units.push(unit.clone());
-                let last = units.len() - 1;
-                units.swap(last - 1, last);
-                continue;
-            }
+        if let (Some(open), true, Some(list)) = (list_words, unit.kind != UnitKind::Sentence, units.last_mut())
+            && open + words <= MAX_LIST_WORDS
+        {
+            list.span.end = unit.span.end;
+            list_words = Some(open + words);
+            units.push(unit.clone());
+            let last = units.len() - 1;
+            units.swap(last - 1, last);
+            continue;
         }
         list_words = (unit.kind == UnitKind::Sentence && text.ends_with(':')).then_some(words);
         units.push(unit.clone());
@@ -113,7 +120,7 @@ fn quotable(hit: &Hit) -> Vec<Unit> {
 }
 
 /// Scores one unit; `None` when it is no statement or does not speak of what is asked.
-fn judge(query: &Query, index: usize, hit: &Hit, unit: &Unit) -> Option<Quote> {
+fn judge(query: &Query, index: usize, hit: &Hit, above: &Above, unit: &Unit) -> Option<Quote> {
     let text = hit.slice(&unit.span)?;
     let end = text.trim_end_matches(['*', '_', '"', '”', '’', ')', ']']).chars().next_back();
     // A question is the label of its answer, and what ends with a colon introduces what is not here.
@@ -122,13 +129,16 @@ fn judge(query: &Query, index: usize, hit: &Hit, unit: &Unit) -> Option<Quote> {
     }
     let said = words(text);
     let stems: HashSet<String> = said.iter().filter(|word| !word.stop).map(|word| word.stem.clone()).collect();
-    let above = Above::of(hit, unit);
     let is_named = query.role_strength(hit.chunk_id >> CHUNK_BITS) > 0.0;
-    let mut score = (1.0 - HIT_SHARE) * spoken_of(query, &stems, &above, is_named)? + HIT_SHARE * hit.score;
+    let mut score = (1.0 - HIT_SHARE)
+        * spoken_of(query, &stems, is_named, |stem, role| above.weight(stem, role, unit))?
+        + HIT_SHARE * hit.score;
     if unit.kind == UnitKind::Row {
         let share = label_share(query, text);
         score += if share > 0.0 { LABEL_BONUS * share } else { -OTHER_LABEL_LOSS };
     }
+    let heading = hit.section.rsplit(" › ").next().unwrap_or("");
+    score += HEADING_BONUS * named_share(query, heading);
     if query.wants_figure {
         score += if said.iter().any(Word::is_figure) { FIGURE_BONUS } else { -NO_FIGURE_LOSS };
     }
@@ -144,17 +154,16 @@ fn judge(query: &Query, index: usize, hit: &Hit, unit: &Unit) -> Option<Quote> {
         let ordinal = hit.chunk_id - chunk_rows(hit.chunk_id >> CHUNK_BITS).start;
         score -= (ordinal as f64 * LATER_LOSS).min(MOST_LATER_LOSS);
     }
-    let title = content_stems(&hit.title);
-    let needs_title = !title.iter().any(|stem| stems.contains(stem));
+    let needs_title = above.title.is_disjoint(&stems);
     Some(Quote { hit: index, span: unit.span.clone(), needs_title, score, stems })
 }
 
 /// Share of the question that a unit speaks of; `None` when that is too little of what is asked, or none of its topics.
-fn spoken_of(query: &Query, stems: &HashSet<String>, above: &Above, is_named: bool) -> Option<f64> {
+fn spoken_of(query: &Query, stems: &HashSet<String>, is_named: bool, above: impl Fn(&str, bool) -> f64) -> Option<f64> {
     let (mut matched, mut asked, mut present) = (0.0, 0.0, 0.0);
     let (mut topics, mut topics_present) = (0, 0);
     for concept in &query.concepts {
-        let of = |stem: &str| if stems.contains(stem) { 1.0 } else { above.weight(stem, concept.role) };
+        let of = |stem: &str| if stems.contains(stem) { 1.0 } else { above(stem, concept.role) };
         matched += concept.mass * concept.match_by(of);
         if !concept.role {
             let is_present = concept.stems().any(|stem| of(stem) > 0.0);
@@ -170,45 +179,54 @@ fn spoken_of(query: &Query, stems: &HashSet<String>, above: &Above, is_named: bo
     enough.then(|| matched / query.mass().max(f64::MIN_POSITIVE))
 }
 
-/// Share of a row's label that the question speaks of, figures aside, squared: half a label is another fact.
+/// [`named_share`] of a row's label; 0 for a row without one.
 fn label_share(query: &Query, row: &str) -> f64 {
-    let label = row.split(['|', '\n']).next().unwrap_or("");
+    match row.split_once(['|', '\n']) {
+        Some((label, _)) => named_share(query, label),
+        None => 0.0,
+    }
+}
+
+/// Share of a label or heading that the question asks for, figures aside, squared: half a label is another fact. A short
+/// one counts less.
+fn named_share(query: &Query, label: &str) -> f64 {
     let stems: Vec<String> =
         words(label).into_iter().filter(|word| !word.stop && !word.is_figure()).map(|word| word.stem).collect();
-    if stems.is_empty() || label.len() == row.len() {
+    if stems.is_empty() {
         return 0.0;
     }
     let asked: HashSet<&str> =
         query.concepts.iter().filter(|concept| !concept.role).flat_map(|concept| concept.stems()).collect();
     let named = stems.iter().filter(|stem| asked.contains(stem.as_str())).count() as f64;
-    let share = named / stems.len() as f64;
-    share * share * (named / TELLING_LABEL_WORDS).min(1.0)
+    (named / stems.len() as f64).powi(2) * (named / TELLING_LABEL_WORDS).min(1.0)
 }
 
-/// Stems of what stands above a unit.
+/// Stems of what stands above the units of a hit.
 struct Above {
-    head: HashSet<String>,
+    /// Heads of tables with where they end, in order.
+    heads: Vec<(usize, HashSet<String>)>,
     section: HashSet<String>,
     title: HashSet<String>,
 }
 
 impl Above {
-    fn of(hit: &Hit, unit: &Unit) -> Self {
-        let heads =
-            hit.units.iter().filter(|head| head.kind == UnitKind::TableHead && head.span.end <= unit.span.start);
-        let head = match unit.kind {
-            UnitKind::Row => heads.last().and_then(|head| hit.slice(&head.span)).unwrap_or(""),
-            _ => "",
-        };
+    fn of(hit: &Hit) -> Self {
         let stems = |text: &str| content_stems(text).into_iter().collect();
-        Self { head: stems(head), section: stems(&hit.section), title: stems(&hit.title) }
+        let heads = hit.units.iter().filter(|unit| unit.kind == UnitKind::TableHead);
+        Self {
+            heads: heads.filter_map(|head| Some((head.span.end, stems(hit.slice(&head.span)?)))).collect(),
+            section: stems(&hit.section),
+            title: stems(&hit.title),
+        }
     }
 
-    fn weight(&self, stem: &str, role: bool) -> f64 {
+    /// What a stem above `unit` counts for it.
+    fn weight(&self, stem: &str, role: bool, unit: &Unit) -> f64 {
         if self.title.contains(stem) {
             return if role { ROLE_IN_TITLE } else { IN_TITLE };
         }
-        if self.head.contains(stem) {
+        let head = self.heads.iter().rev().find(|(end, _)| *end <= unit.span.start);
+        if unit.kind == UnitKind::Row && head.is_some_and(|(_, stems)| stems.contains(stem)) {
             return IN_TABLE_HEAD;
         }
         if self.section.contains(stem) { IN_SECTION } else { 0.0 }

@@ -1,7 +1,7 @@
 //! HTML pages: the text of their content, without menus, scripts, forms and footers. The extracted text is the document's
 //! source text; blocks are ranges of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use scraper::node::Node;
@@ -67,7 +67,14 @@ pub(super) fn parse(text: &str, file_stem: &str, max_depth: usize) -> Result<Doc
         return Err(TooDeep);
     }
     let page = Html::parse_document(text);
-    let mut extractor = Extractor { text: String::new(), pieces: Vec::new(), line: String::new(), items: 0, max_depth };
+    let mut extractor = Extractor {
+        text: String::new(),
+        pieces: Vec::new(),
+        line: String::new(),
+        items: 0,
+        max_depth,
+        link_targets: link_targets(&page),
+    };
     extractor.children(page.root_element(), 0)?;
     extractor.flush();
     let Extractor { text, pieces, .. } = extractor;
@@ -145,11 +152,11 @@ fn head_fields(page: &Html, outline: &mut Outline<'_>) {
             outline.field(field, value.trim());
         }
     }
-    if let Ok(selector) = Selector::parse("head title") {
-        if let Some(title) = page.select(&selector).next() {
-            let title = title.text().collect::<String>();
-            outline.field(furniture::Field::Title, &furniture::heading(&title));
-        }
+    if let Ok(selector) = Selector::parse("head title")
+        && let Some(title) = page.select(&selector).next()
+    {
+        let title = title.text().collect::<String>();
+        outline.field(furniture::Field::Title, &furniture::heading(&title));
     }
 }
 
@@ -161,6 +168,14 @@ struct Extractor {
     /// How many list items are open.
     items: usize,
     max_depth: usize,
+    /// Ids that links in the page lead to.
+    link_targets: HashSet<String>,
+}
+
+/// Ids that links in the page lead to.
+fn link_targets(page: &Html) -> HashSet<String> {
+    let links = page.root_element().descendent_elements().filter(|element| element.value().name() == "a");
+    links.filter_map(|link| Some(link.value().attr("href")?.strip_prefix('#')?.to_owned())).collect()
 }
 
 impl Extractor {
@@ -184,7 +199,7 @@ impl Extractor {
 
     fn element(&mut self, element: ElementRef<'_>, depth: usize) -> Result<(), TooDeep> {
         let name = element.value().name();
-        if is_skipped(element) {
+        if self.is_skipped(element) {
             // Something inside a line leaves no gap: a link "About this section" stands inside a heading.
             if !INLINE.contains(&name) {
                 self.flush();
@@ -219,7 +234,10 @@ impl Extractor {
         let heading = self.inline_text(element, depth)?;
         let level = name.as_bytes().get(1).map_or(6, |digit| digit.saturating_sub(b'0'));
         if !furniture::heading(&heading).is_empty() {
-            self.write(&heading);
+            if !self.text.is_empty() {
+                self.text.push_str("\n\n");
+            }
+            self.text.push_str(&heading);
             self.pieces.push(Piece::Heading(level, heading));
         }
         Ok(())
@@ -239,8 +257,7 @@ impl Extractor {
                 cells.pop();
             }
             let cells: Vec<&str> = cells.iter().map(String::as_str).skip_while(|cell| cell.is_empty()).collect();
-            let range = self.write(&cells.join(" | "));
-            self.pieces.push(Piece::Block(if head { BlockKind::TableHead } else { BlockKind::Row }, range));
+            self.push(if head { BlockKind::TableHead } else { BlockKind::Row }, &cells.join(" | "));
         }
         Ok(())
     }
@@ -255,8 +272,7 @@ impl Extractor {
                 "dd" => {
                     let definition = self.inline_text(element, depth)?;
                     let row = if term.is_empty() { definition } else { format!("{term} | {definition}") };
-                    let range = self.write(&row);
-                    self.pieces.push(Piece::Block(BlockKind::Row, range));
+                    self.push(BlockKind::Row, &row);
                     term.clear();
                 }
                 _ => {}
@@ -282,7 +298,7 @@ impl Extractor {
                 self.line.push_str(text);
             } else if let Some(child) = ElementRef::wrap(child) {
                 let name = child.value().name();
-                if is_skipped(child) {
+                if self.is_skipped(child) {
                     continue;
                 }
                 if name == "br" {
@@ -298,24 +314,45 @@ impl Extractor {
         Ok(())
     }
 
+    /// An element that is no content. One that its style hides is the page of a tab if a link in the page leads to it, and a
+    /// pop-up's text otherwise.
+    fn is_skipped(&self, element: ElementRef<'_>) -> bool {
+        let style = element.value().attr("style").unwrap_or("");
+        let is_hidden = style.split(';').any(|rule| {
+            rule.split_once(':').is_some_and(|(name, value)| name.trim() == "display" && value.trim() == "none")
+        });
+        let is_tab = || element.value().id().is_some_and(|id| self.link_targets.contains(id));
+        (is_hidden && !is_tab()) || is_skipped(element)
+    }
+
     fn flush(&mut self) {
         let line = std::mem::take(&mut self.line);
         let line = collapse(&line);
         if !line.is_empty() {
-            let range = self.write(&line);
             let kind = if self.items > 0 { BlockKind::Item } else { BlockKind::Paragraph };
-            self.pieces.push(Piece::Block(kind, range));
+            self.push(kind, &line);
         }
     }
 
-    /// Appends one block to the source text and says where it lies.
-    fn write(&mut self, block: &str) -> Range<usize> {
+    /// Adds a block. Rows stand below each other, items behind bullets.
+    fn push(&mut self, kind: BlockKind, block: &str) {
+        let previous = match self.pieces.last() {
+            Some(Piece::Block(previous, _)) => Some(*previous),
+            _ => None,
+        };
+        let is_row = |kind: BlockKind| matches!(kind, BlockKind::Row | BlockKind::TableHead);
+        let joined = previous.is_some_and(|previous| {
+            (is_row(kind) && is_row(previous)) || (kind == BlockKind::Item && kind == previous)
+        });
         if !self.text.is_empty() {
-            self.text.push_str("\n\n");
+            self.text.push_str(if joined { "\n" } else { "\n\n" });
+        }
+        if kind == BlockKind::Item {
+            self.text.push_str("• ");
         }
         let start = self.text.len();
         self.text.push_str(block);
-        start..self.text.len()
+        self.pieces.push(Piece::Block(kind, start..self.text.len()));
     }
 }
 
@@ -325,6 +362,7 @@ fn collapse(line: &str) -> String {
     lines.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
+/// Menus, scripts, forms and the like, by the element itself.
 fn is_skipped(element: ElementRef<'_>) -> bool {
     let value = element.value();
     let name = value.name();
@@ -379,7 +417,7 @@ mod tests {
         <h2><span>Summary</span><a class='about-this-section'>About this section</a></h2><table><tr><th colspan=2>Quick \
         Facts</th></tr><tr><th>2024\n Median Pay</th><td>$36,650 per year<br>$17.62 per hour</td></tr></table>\
         <p>Bakers <b>bake</b>\n bread.<script>var x = 1;</script></p><nav>Next</nav><ul><li>Mix dough</li><li>Clean</li>\
-        </ul><dl><dt>Bakers<dd>$36,650</dl><footer>Contact</footer></body></html>";
+        </ul><dl><dt>Bakers<dd>$36,650</dl><div id=a style='display: none;'><p>A tab.</p></div><div style=display:none>A pop-up.</div><footer>Contact</footer></body></html>";
 
     #[test]
     fn a_page_gives_its_content_and_no_menus() {
@@ -403,6 +441,7 @@ mod tests {
             ("Summary", BlockKind::Item, "Mix dough"),
             ("Summary", BlockKind::Item, "Clean"),
             ("Summary", BlockKind::Row, "Bakers | $36,650"),
+            ("Summary", BlockKind::Paragraph, "A tab."),
         ];
         assert_eq!(found, expected);
     }

@@ -224,6 +224,13 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_table_head_leaves_no_gap() {
+        let document = parse("Bakers work for:\n\n|  |  |\n| --- | --- |\n| Bakeries | 32% |\n", "file");
+        let gaps: Vec<_> = document.sections[0].blocks.iter().map(|block| block.after_gap).collect();
+        assert_eq!(gaps, [false, false]);
+    }
+
+    #[test]
     fn front_matter_names_the_title() {
         let document = parse("---\ntitle: Night Baker\ndate: 2024-01-01\n---\n\nWorks at night.\n", "file");
         assert_eq!((document.title.as_str(), document.date.as_deref()), ("Night Baker", Some("2024-01-01")));

@@ -192,11 +192,11 @@ impl<'a> Outline<'a> {
     fn block(&mut self, kind: BlockKind, span: Range<usize>) {
         let span = crate::sentence::trim(self.text, span);
         let slice = &self.text[span.clone()];
-        if furniture::is_furniture(slice) {
-            self.gap = true;
+        if !slice.chars().any(char::is_alphanumeric) {
             return;
         }
-        if !slice.chars().any(char::is_alphanumeric) {
+        if furniture::is_furniture(slice) {
+            self.gap = true;
             return;
         }
         if self.path.is_empty() && kind == BlockKind::Paragraph && self.metadata(slice) {

@@ -181,10 +181,10 @@ fn with_document_fields(attributes: &Attributes, prepared: &Prepared) -> Attribu
     let fields =
         [("role", Some(&document.title)), ("source", document.source.as_ref()), ("date", document.date.as_ref())];
     for (key, value) in fields {
-        if let Some(value) = value.filter(|value| value.chars().count() <= 512) {
-            if all.len() < 16 {
-                all.entry(key.to_owned()).or_insert_with(|| value.as_str().into());
-            }
+        if let Some(value) = value.filter(|value| value.chars().count() <= 512)
+            && all.len() < 16
+        {
+            all.entry(key.to_owned()).or_insert_with(|| value.as_str().into());
         }
     }
     all

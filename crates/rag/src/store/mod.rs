@@ -64,10 +64,10 @@ impl Store {
     /// [`RagError::NotAStore`] and [`RagError::SchemaVersion`] for files that are not this version's,
     /// [`RagError::Missing`] when the folder does not exist, else [`RagError::Database`].
     pub fn open(path: &Path) -> Result<Self> {
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            if !parent.is_dir() {
-                return Err(RagError::Missing { path: parent.to_owned() });
-            }
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
+            && !parent.is_dir()
+        {
+            return Err(RagError::Missing { path: parent.to_owned() });
         }
         let writer = Connection::open(path).map_err(|error| schema::explain_open(path, error))?;
         schema::prepare(&writer, path)?;
