@@ -11,19 +11,19 @@ use std::sync::Arc;
 use tower::ServiceExt;
 
 /// An answer, read to its end.
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
     }
 
     /// The error object of a failed call, after checking its shape.
-    pub fn error(&self) -> Value {
+    pub(crate) fn error(&self) -> Value {
         let body = self.json();
         let error = body["error"].as_object().unwrap_or_else(|| panic!("no error in {body}"));
         let keys: Vec<&str> = error.keys().map(String::as_str).collect();
@@ -33,45 +33,45 @@ impl Answer {
     }
 
     /// The `data:` payloads of an event stream.
-    pub fn events(&self) -> Vec<String> {
+    pub(crate) fn events(&self) -> Vec<String> {
         self.text.lines().filter_map(|line| line.strip_prefix("data: ")).map(str::to_owned).collect()
     }
 }
 
-pub fn state_with(options: ServerOptions) -> AppState {
+pub(crate) fn state_with(options: ServerOptions) -> AppState {
     AppState::new(None, Arc::new(Store::in_memory().expect("a store in memory")), options)
 }
 
-pub fn app() -> Router {
+pub(crate) fn app() -> Router {
     router(state_with(ServerOptions::default()))
 }
 
-pub async fn send(app: &Router, request: Request<Body>) -> Answer {
+pub(crate) async fn send(app: &Router, request: Request<Body>) -> Answer {
     let response = app.clone().oneshot(request).await.expect("the router is infallible");
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, 64 << 20).await.expect("the body is read to its end");
     Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).expect("text") }
 }
 
-pub async fn get(app: &Router, path: &str) -> Answer {
+pub(crate) async fn get(app: &Router, path: &str) -> Answer {
     send(app, Request::get(path).body(Body::empty()).expect("a request")).await
 }
 
-pub async fn delete(app: &Router, path: &str) -> Answer {
+pub(crate) async fn delete(app: &Router, path: &str) -> Answer {
     send(app, Request::delete(path).body(Body::empty()).expect("a request")).await
 }
 
-pub async fn post(app: &Router, path: &str, body: &Value) -> Answer {
+pub(crate) async fn post(app: &Router, path: &str, body: &Value) -> Answer {
     post_text(app, path, body.to_string()).await
 }
 
-pub async fn post_text(app: &Router, path: &str, body: impl Into<Body>) -> Answer {
+pub(crate) async fn post_text(app: &Router, path: &str, body: impl Into<Body>) -> Answer {
     let request = Request::post(path).header("content-type", "application/json").body(body.into());
     send(app, request.expect("a request")).await
 }
 
 /// Uploads a file as openai-python does.
-pub async fn upload(app: &Router, filename: &str, content: &[u8], purpose: &str) -> Answer {
+pub(crate) async fn upload(app: &Router, filename: &str, content: &[u8], purpose: &str) -> Answer {
     let mut body = Vec::new();
     body.extend(b"--line\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\n");
     body.extend(purpose.as_bytes());
@@ -84,12 +84,12 @@ pub async fn upload(app: &Router, filename: &str, content: &[u8], purpose: &str)
     send(app, request.body(Body::from(body)).expect("a request")).await
 }
 
-pub const LAMPLIGHTER: &str = "# Lamplighter\n\n## Duties\n\nA lamplighter lit 312 street lamps each evening and put them \
+pub(crate) const LAMPLIGHTER: &str = "# Lamplighter\n\n## Duties\n\nA lamplighter lit 312 street lamps each evening and put them \
                                out again at dawn. Lamplighters also trimmed wicks and cleaned the glass.\n\n## Pay\n\nThe \
                                median annual pay of a lamplighter was 41,250 crowns in 1887.\n";
 
 /// Uploads the lamplighter and attaches it to a new store; gives the ids of store and file.
-pub async fn store_with_lamplighter(app: &Router) -> (String, String) {
+pub(crate) async fn store_with_lamplighter(app: &Router) -> (String, String) {
     let file = upload(app, "lamplighter.md", LAMPLIGHTER.as_bytes(), "assistants").await;
     assert_eq!(file.status, StatusCode::OK, "{}", file.text);
     let file = file.json()["id"].as_str().expect("an id").to_owned();
