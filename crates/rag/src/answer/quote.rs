@@ -96,26 +96,33 @@ pub(super) fn choose(found: &Found, most: usize) -> Vec<Quote> {
     chosen
 }
 
-/// Units of a hit as they can be quoted: a sentence that ends with a colon takes its list or table along.
+/// Units of a hit as they can be quoted, longer ones beside the single ones: a sentence that ends with a colon takes its list
+/// or table along, a question the sentence that answers it.
 fn quotable(hit: &Hit) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
-    let mut list_words = None;
+    let mut list: Option<(Unit, usize)> = None;
+    let mut question: Option<usize> = None;
     for unit in &hit.units {
         let text = hit.slice(&unit.span).unwrap_or("");
         let words = text.split_whitespace().count();
-        if let (Some(open), true, Some(list)) = (list_words, unit.kind != UnitKind::Sentence, units.last_mut())
-            && open + words <= MAX_LIST_WORDS
-        {
-            list.span.end = unit.span.end;
-            list_words = Some(open + words);
-            units.push(unit.clone());
-            let last = units.len() - 1;
-            units.swap(last - 1, last);
-            continue;
+        let is_sentence = unit.kind == UnitKind::Sentence;
+        match &mut list {
+            Some((open, open_words)) if !is_sentence && *open_words + words <= MAX_LIST_WORDS => {
+                open.span.end = unit.span.end;
+                *open_words += words;
+            }
+            _ => units.extend(list.take().map(|(list, _)| list)),
         }
-        list_words = (unit.kind == UnitKind::Sentence && text.ends_with(':')).then_some(words);
+        if is_sentence {
+            if let Some(start) = question.take() {
+                units.push(Unit { kind: UnitKind::Sentence, span: start..unit.span.end });
+            }
+            question = text.ends_with('?').then_some(unit.span.start);
+            list = text.ends_with(':').then(|| (unit.clone(), words));
+        }
         units.push(unit.clone());
     }
+    units.extend(list.map(|(list, _)| list));
     units
 }
 
