@@ -174,7 +174,7 @@ impl Store {
     }
 }
 
-/// Adds what the document says about itself where the caller said nothing: role, section of the web it comes from, date.
+/// Adds what the document says about itself where the caller said nothing: role, source, date.
 fn with_document_fields(attributes: &Attributes, prepared: &Prepared) -> Attributes {
     let document = &prepared.document;
     let mut all = attributes.clone();

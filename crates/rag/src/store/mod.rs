@@ -9,6 +9,7 @@ mod schema;
 mod types;
 mod vector_stores;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -111,10 +112,7 @@ impl Store {
         let Some(readers) = &self.readers else {
             return in_snapshot(&lock(&self.writer), work);
         };
-        let reader = readers.take()?;
-        let result = in_snapshot(&reader, work);
-        readers.give_back(reader);
-        result
+        readers.with_reader(|reader| in_snapshot(reader, work))
     }
 }
 
@@ -131,7 +129,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Readers {
-    fn take(&self) -> Result<Connection> {
+    /// Lends a reader to `work`. It comes back also when `work` panics.
+    fn with_reader<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let reader = self.checkout()?;
+        let result = catch_unwind(AssertUnwindSafe(|| work(&reader)));
+        lock(&self.state).idle.push(reader);
+        self.returned.notify_one();
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    fn checkout(&self) -> Result<Connection> {
         let full = |state: &mut ReaderState| state.idle.is_empty() && state.open >= MAX_READERS;
         let (mut state, wait) = self
             .returned
@@ -158,11 +165,6 @@ impl Readers {
         reader.pragma_update(None, "cache_size", -16_384)?;
         reader.pragma_update(None, "mmap_size", 256 << 20)?;
         Ok(reader)
-    }
-
-    fn give_back(&self, reader: Connection) {
-        lock(&self.state).idle.push(reader);
-        self.returned.notify_one();
     }
 }
 

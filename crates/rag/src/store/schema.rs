@@ -15,10 +15,11 @@ const APPLICATION_ID: i64 = 0x7363_6e63;
 
 // A chunk's rowid is its document's rowid shifted left by 16 bits plus its ordinal, in `chunks` and in `chunk_index`: so
 // an index hit names its document without a join, and a document's rows are one range.
+// Another process may make the tables between our look and our lock, hence IF NOT EXISTS.
 //
 // `chunk_index` holds stems, not text: what is searched was stemmed by `analyze`, and "." is part of a figure.
 const TABLES: &str = "
-CREATE TABLE files (
+CREATE TABLE IF NOT EXISTS files (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
     filename TEXT NOT NULL,
@@ -29,7 +30,7 @@ CREATE TABLE files (
     origin TEXT UNIQUE,
     content BLOB NOT NULL
 );
-CREATE TABLE vector_stores (
+CREATE TABLE IF NOT EXISTS vector_stores (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL,
@@ -37,7 +38,7 @@ CREATE TABLE vector_stores (
     last_active_at INTEGER NOT NULL,
     metadata TEXT NOT NULL
 );
-CREATE TABLE documents (
+CREATE TABLE IF NOT EXISTS documents (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     file INTEGER NOT NULL UNIQUE REFERENCES files (seq) ON DELETE CASCADE,
     version INTEGER NOT NULL,
@@ -46,7 +47,7 @@ CREATE TABLE documents (
     date TEXT,
     text TEXT NOT NULL
 );
-CREATE TABLE attachments (
+CREATE TABLE IF NOT EXISTS attachments (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     store INTEGER NOT NULL REFERENCES vector_stores (seq) ON DELETE CASCADE,
     file INTEGER NOT NULL REFERENCES files (seq) ON DELETE CASCADE,
@@ -57,9 +58,9 @@ CREATE TABLE attachments (
     error_message TEXT,
     UNIQUE (store, file)
 );
-CREATE INDEX attachments_of_file ON attachments (file);
-CREATE INDEX attachments_of_document ON attachments (document, store);
-CREATE TABLE chunks (
+CREATE INDEX IF NOT EXISTS attachments_of_file ON attachments (file);
+CREATE INDEX IF NOT EXISTS attachments_of_document ON attachments (document, store);
+CREATE TABLE IF NOT EXISTS chunks (
     row INTEGER PRIMARY KEY,
     section TEXT NOT NULL,
     start INTEGER NOT NULL,
@@ -67,20 +68,20 @@ CREATE TABLE chunks (
     text TEXT NOT NULL,
     units TEXT NOT NULL
 );
-CREATE TABLE role_names (
+CREATE TABLE IF NOT EXISTS role_names (
     phrase TEXT NOT NULL,
     document INTEGER NOT NULL REFERENCES documents (seq) ON DELETE CASCADE,
     whole INTEGER NOT NULL,
     PRIMARY KEY (phrase, document)
 ) WITHOUT ROWID;
-CREATE INDEX role_names_of_document ON role_names (document);
-CREATE TABLE totals (only INTEGER PRIMARY KEY CHECK (only = 1), chunks INTEGER NOT NULL);
-INSERT INTO totals VALUES (1, 0);
-CREATE VIRTUAL TABLE chunk_index USING fts5 (
+CREATE INDEX IF NOT EXISTS role_names_of_document ON role_names (document);
+CREATE TABLE IF NOT EXISTS totals (only INTEGER PRIMARY KEY CHECK (only = 1), chunks INTEGER NOT NULL);
+INSERT OR IGNORE INTO totals VALUES (1, 0);
+CREATE VIRTUAL TABLE IF NOT EXISTS chunk_index USING fts5 (
     title, section, body, tokenize = \"unicode61 remove_diacritics 0 tokenchars '.'\"
 );
 INSERT INTO chunk_index (chunk_index, rank) VALUES ('secure-delete', 1);
-CREATE VIRTUAL TABLE chunk_terms USING fts5vocab (chunk_index, row);
+CREATE VIRTUAL TABLE IF NOT EXISTS chunk_terms USING fts5vocab (chunk_index, row);
 ";
 
 /// Sets the connection up and makes the tables in an empty file.
