@@ -102,22 +102,15 @@ fn check_offsets(argument: &'static str, offsets: &[u32], end: usize) -> Result<
     let mut previous = 0;
     for (index, &offset) in offsets.iter().enumerate() {
         let last = index + 1 == offsets.len();
-        let valid = if index == 0 { offset == 0 } else { offset >= previous };
-        if !valid || (last && offset as usize != end) {
-            let expected = if index == 0 && offset != 0 {
-                "0".to_string()
-            } else if last {
-                format!("{end}, the number of entries that it divides")
-            } else {
-                format!("at least {previous}")
-            };
-            return Err(KernelError::OutOfRange {
-                operation: OPERATION,
-                argument,
-                index,
-                value: u64::from(offset),
-                expected,
-            });
+        let expected = match offset {
+            offset if index == 0 && offset != 0 => Some("0".to_string()),
+            offset if offset < previous => Some(format!("at least {previous}, the entry before it")),
+            offset if last && offset as usize != end => Some(format!("{end}, the number of entries that it divides")),
+            _ => None,
+        };
+        if let Some(expected) = expected {
+            let value = u64::from(offset);
+            return Err(KernelError::OutOfRange { operation: OPERATION, argument, index, value, expected });
         }
         previous = offset;
     }
@@ -194,14 +187,14 @@ mod tests {
             (0, 3, 5, "positions[3] is 5, must be 6"),
             (1, 3, 12, "slot_mapping[3] is 12, must be below 12"),
             (2, 0, 1, "cu_seqlens_q[0] is 1, must be 0"),
-            (2, 1, 4, "cu_seqlens_q[2] is 4, must be larger"),
-            (2, 1, 5, "cu_seqlens_q[2] is 4, must be 4"),
+            (2, 1, 0, "cu_seqlens_q[1] is 0, must be larger"),
+            (2, 1, 5, "cu_seqlens_q[2] is 4, must be at least 5"),
             (2, 2, 3, "cu_seqlens_q[2] is 3, must be 4"),
             (3, 0, 2, "seq_lens_k[0] is 2, must be from 3"),
             (3, 1, 9, "seq_lens_k[1] is 9, must be from 1 (its rows) to 8"),
             (4, 2, 3, "block_tables[2] is 3, must be below 3"),
             (5, 1, 3, "seq_lens_k[1] is 7"),
-            (5, 1, 4, "cu_blocks[2] is 3, must be 3"),
+            (5, 1, 4, "cu_blocks[2] is 3, must be at least 4"),
         ];
         for (array, entry, value, expected) in cases {
             let message = check(|arrays| arrays[array][entry] = value);

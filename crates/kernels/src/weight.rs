@@ -10,6 +10,8 @@ use half::{bf16, f16};
 
 use crate::error::{KernelError, Result};
 
+const OPERATION: &str = "weight";
+
 /// The element types of weights that the kernels compute with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // The names are those of the formats themselves.
@@ -55,6 +57,16 @@ impl WeightType {
         self.ggml().block_size()
     }
 
+    /// What the length of a row must be a multiple of. Candle multiplies Q4_1, Q5_0 and Q5_1 two blocks at a time: it asserts so,
+    /// and a failed assertion in one of its threads would leave all later products without threads.
+    #[must_use]
+    pub fn row_multiple(self) -> usize {
+        match self {
+            Self::Q4_1 | Self::Q5_0 | Self::Q5_1 => 2 * self.block_elements(),
+            other => other.block_elements(),
+        }
+    }
+
     /// Bytes of one block.
     #[must_use]
     pub fn block_bytes(self) -> usize {
@@ -92,16 +104,7 @@ impl Weight {
         inputs: usize,
         device: &Device,
     ) -> std::result::Result<Self, KernelError> {
-        const OPERATION: &str = "weight";
-        if !inputs.is_multiple_of(weight_type.block_elements()) {
-            return Err(KernelError::OutOfRange {
-                operation: OPERATION,
-                argument: "inputs",
-                index: 0,
-                value: inputs as u64,
-                expected: format!("a multiple of the block of {} elements", weight_type.block_elements()),
-            });
-        }
+        check_row(weight_type, inputs)?;
         let expected = outputs
             .checked_mul(inputs / weight_type.block_elements())
             .and_then(|blocks| blocks.checked_mul(weight_type.block_bytes()));
@@ -141,7 +144,8 @@ impl Weight {
     /// # Errors
     /// When the row is not a whole number of blocks or the tensor is no matrix.
     pub fn quantize(matrix: &Tensor, weight_type: WeightType) -> std::result::Result<Self, KernelError> {
-        let (outputs, inputs) = crate::storage::matrix_shape(matrix, "weight", "matrix")?;
+        let (outputs, inputs) = crate::storage::matrix_shape(matrix, OPERATION, "matrix")?;
+        check_row(weight_type, inputs)?;
         let data = match weight_type {
             WeightType::F32 => WeightData::Float(matrix.to_dtype(DType::F32)?.contiguous()?),
             WeightType::F16 => WeightData::Float(matrix.to_dtype(DType::F16)?.contiguous()?),
@@ -179,6 +183,19 @@ impl Weight {
     pub fn weight_type(&self) -> WeightType {
         self.weight_type
     }
+}
+
+fn check_row(weight_type: WeightType, inputs: usize) -> Result<()> {
+    if inputs.is_multiple_of(weight_type.row_multiple()) {
+        return Ok(());
+    }
+    Err(KernelError::OutOfRange {
+        operation: OPERATION,
+        argument: "inputs",
+        index: 0,
+        value: inputs as u64,
+        expected: format!("a multiple of {}, for rows of {weight_type:?}", weight_type.row_multiple()),
+    })
 }
 
 /// Hands blocks to candle, whose cast of the bytes needs them aligned to 4.

@@ -85,7 +85,6 @@ fn quantized_weights_agree_within_the_rounding_of_activations() {
     ];
     for dtype in dtypes {
         let found = difference(&Tiny::of(dtype), KvCacheDtype::F32).mean;
-        eprintln!("{dtype:?}: {found}");
         assert!(found < 5e-2, "{dtype:?}: {found}");
     }
 }

@@ -1,0 +1,170 @@
+//! Paged attention of mixed sequences against the reference, and bit for bit against itself in other chunks and blocks.
+
+use candle_core::{DType, Device, Tensor};
+use sconce_kernels::{PagedBatch, PagedBatchParts, paged_attention, reference};
+
+use crate::random::Random;
+
+#[derive(Clone, Copy)]
+struct Shape {
+    kv_heads: usize,
+    group: usize,
+    head_dim: usize,
+    block_size: usize,
+    num_blocks: usize,
+}
+
+/// Rows of one sequence: how many rows it brings, how many keys its last row sees, and its blocks.
+struct Member {
+    rows: usize,
+    keys: usize,
+    blocks: Vec<u32>,
+}
+
+fn batch_of(members: &[Member], shape: Shape) -> PagedBatch {
+    let (mut positions, mut slots, mut tables) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rows, mut blocks, mut keys) = (vec![0u32], vec![0u32], Vec::new());
+    for member in members {
+        for position in member.keys - member.rows..member.keys {
+            positions.push(position as u32);
+            let block = member.blocks[position / shape.block_size];
+            slots.push(block * shape.block_size as u32 + (position % shape.block_size) as u32);
+        }
+        keys.push(member.keys as u32);
+        tables.extend_from_slice(&member.blocks);
+        rows.push(positions.len() as u32);
+        blocks.push(tables.len() as u32);
+    }
+    let parts = PagedBatchParts {
+        positions: &positions,
+        slot_mapping: &slots,
+        cu_seqlens_q: &rows,
+        seq_lens_k: &keys,
+        block_tables: &tables,
+        cu_blocks: &blocks,
+    };
+    PagedBatch::new(parts, shape.num_blocks, shape.block_size).expect("a valid batch")
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.to_dtype(DType::F32).and_then(|t| t.flatten_all()).and_then(|flat| flat.to_vec1()).expect("floats")
+}
+
+fn cache(random: &mut Random, shape: Shape, dtype: DType) -> Tensor {
+    let count = shape.num_blocks * shape.block_size * shape.kv_heads * shape.head_dim;
+    Tensor::from_vec(
+        random.vector(count),
+        (shape.num_blocks, shape.block_size, shape.kv_heads, shape.head_dim),
+        &Device::Cpu,
+    )
+    .and_then(|tensor| tensor.to_dtype(dtype))
+    .expect("a cache")
+}
+
+fn compare(members: &[Member], shape: Shape, dtype: DType, seed: u64) {
+    let mut random = Random(seed);
+    let (keys, cached) = (cache(&mut random, shape, dtype), cache(&mut random, shape, dtype));
+    let rows: usize = members.iter().map(|member| member.rows).sum();
+    let width = shape.kv_heads * shape.group * shape.head_dim;
+    let queries: Vec<f32> = random.vector(rows * width).iter().map(|value| value * 4.0).collect();
+    let query = Tensor::from_slice(&queries, (rows, width), &Device::Cpu).expect("a tensor");
+    let found = values(&paged_attention(&query, &keys, &cached, &batch_of(members, shape)).expect("fitting shapes"));
+    let (keys, cached) = (values(&keys), values(&cached));
+    let mut row = 0;
+    for member in members {
+        for last in member.keys - member.rows..member.keys {
+            for head in 0..shape.kv_heads * shape.group {
+                let gather = |cache: &[f32]| -> Vec<f64> {
+                    let place = |position: usize| {
+                        let slot = member.blocks[position / shape.block_size] as usize * shape.block_size
+                            + position % shape.block_size;
+                        (slot * shape.kv_heads + head / shape.group) * shape.head_dim
+                    };
+                    (0..=last)
+                        .flat_map(|position| cache[place(position)..][..shape.head_dim].iter().map(|v| f64::from(*v)))
+                        .collect()
+                };
+                let start = row * width + head * shape.head_dim;
+                let query: Vec<f64> = queries[start..][..shape.head_dim].iter().map(|v| f64::from(*v)).collect();
+                let expected = reference::attention(&query, &gather(&keys), &gather(&cached));
+                for (found, expected) in found[start..].iter().zip(&expected) {
+                    assert!(
+                        (f64::from(*found) - expected).abs() < 2e-6,
+                        "row {row}, head {head}: {found} instead of {expected}"
+                    );
+                }
+            }
+            row += 1;
+        }
+    }
+}
+
+#[test]
+fn mixed_sequences_agree_with_the_reference_over_odd_sizes() {
+    let shapes = [(1, 1, 2, 1), (3, 2, 10, 5), (2, 4, 8, 8), (1, 8, 32, 16), (4, 1, 17, 32), (2, 3, 64, 7)];
+    for (seed, (kv_heads, group, head_dim, block_size)) in shapes.into_iter().enumerate() {
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            let shape = Shape { kv_heads, group, head_dim, block_size, num_blocks: 200 };
+            let blocks = |first: u32, keys: usize| {
+                (0..keys.div_ceil(block_size) as u32).map(|i| (first + 7 * i) % 200).collect()
+            };
+            let members = [
+                Member { rows: 1, keys: 1, blocks: blocks(3, 1) },
+                Member { rows: 1, keys: 97, blocks: blocks(11, 97) },
+                Member { rows: 35, keys: 35, blocks: blocks(50, 35) },
+                Member { rows: 18, keys: 131, blocks: blocks(90, 131) },
+                Member { rows: 2, keys: 33, blocks: blocks(11, 33) },
+            ];
+            compare(&members, shape, dtype, seed as u64);
+        }
+    }
+}
+
+#[test]
+fn rows_have_the_same_bits_in_other_chunks_and_among_others() {
+    let shape = Shape { kv_heads: 2, group: 3, head_dim: 20, block_size: 8, num_blocks: 32 };
+    let mut random = Random(8);
+    let (keys, cached) = (cache(&mut random, shape, DType::F16), cache(&mut random, shape, DType::F16));
+    let width = shape.kv_heads * shape.group * shape.head_dim;
+    let query = Tensor::from_vec(random.vector(100 * width), (100, width), &Device::Cpu).expect("a tensor");
+    let blocks: Vec<u32> = (0..13).rev().collect();
+    let bits = |start: usize, count: usize, company: bool| -> Vec<u32> {
+        let mut members = vec![Member { rows: count, keys: start + count, blocks: blocks.clone() }];
+        let mut rows = query.narrow(0, start, count).expect("rows that exist");
+        if company {
+            members.insert(0, Member { rows: 9, keys: 70, blocks: (20..29).collect() });
+            rows = Tensor::cat(&[&query.narrow(0, 40, 9).expect("rows that exist"), &rows], 0).expect("a tensor");
+        }
+        let output = paged_attention(&rows, &keys, &cached, &batch_of(&members, shape)).expect("fitting shapes");
+        let output = values(&output);
+        output[output.len() - count * width..].iter().map(|value| value.to_bits()).collect()
+    };
+    let whole = bits(0, 100, false);
+    for (start, count, company) in
+        [(0, 1, false), (0, 1, true), (31, 2, false), (32, 40, true), (50, 17, false), (99, 1, true), (3, 97, true)]
+    {
+        assert_eq!(
+            bits(start, count, company),
+            whole[start * width..(start + count) * width],
+            "{count} rows from {start}"
+        );
+    }
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_refused() {
+    let shape = Shape { kv_heads: 2, group: 2, head_dim: 4, block_size: 4, num_blocks: 3 };
+    let mut random = Random(9);
+    let batch = batch_of(&[Member { rows: 2, keys: 5, blocks: vec![0, 2] }], shape);
+    let (keys, cached) = (cache(&mut random, shape, DType::F32), cache(&mut random, shape, DType::F16));
+    let query = |rows: usize, width: usize| Tensor::zeros((rows, width), DType::F32, &Device::Cpu).expect("a tensor");
+    let message = |query: &Tensor, keys: &Tensor, values: &Tensor| {
+        paged_attention(query, keys, values, &batch).map_or_else(|error| error.to_string(), |_| String::new())
+    };
+    assert!(message(&query(2, 16), &keys, &cached).contains("both the same"));
+    assert!(message(&query(3, 16), &keys, &keys).contains("expected [2, a multiple of 8]"));
+    assert!(message(&query(2, 12), &keys, &keys).contains("expected [2, a multiple of 8]"));
+    let other = cache(&mut random, Shape { num_blocks: 4, ..shape }, DType::F32);
+    assert!(message(&query(2, 16), &other, &other).contains("key_cache has shape [4, 4, 2, 4]"));
+    assert!(message(&query(2, 16), &keys, &keys).is_empty());
+}
