@@ -71,9 +71,15 @@ pub enum KernelError {
         /// The number that was given.
         actual: usize,
     },
-    /// The tensor library failed.
+    /// The tensor library failed. Boxed, because its error is large and results of every kernel carry room for it.
     #[error(transparent)]
-    Tensor(#[from] candle_core::Error),
+    Tensor(Box<candle_core::Error>),
+}
+
+impl From<candle_core::Error> for KernelError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor(Box::new(error))
+    }
 }
 
 /// What every kernel returns.
