@@ -16,12 +16,12 @@ import urllib.request
 
 import openai
 
-QUOTE = "A lamplighter lit 312 street lamps each evening and put them out again at dawn"
+QUOTE = "A lamplighter tends 312 street lamps each evening and puts them out again at dawn"
 DOCUMENT = f"""# Lamplighter
 
 ## Duties
 
-{QUOTE}. Lamplighters also trimmed wicks and cleaned the glass.
+{QUOTE}. Lamplighters also trim wicks and clean the glass.
 
 ## Pay
 
@@ -478,7 +478,7 @@ def check_responses(checks, client, model, documents):
     tool = {"type": "file_search", "vector_store_ids": [documents.store], "max_num_results": 5}
     ask = dict(
         model=model or "none",
-        input="How many street lamps did a lamplighter light each evening?",
+        input="Which street lamps does a lamplighter tend each evening?",
         tools=[tool],
         include=["file_search_call.results"],
     )

@@ -263,7 +263,7 @@ async fn an_answer_that_fails_its_check_is_quoted_and_says_so() {
     let (store, _) = store_with_lamplighter(app).await;
     let tool = json!({"type": "file_search", "vector_store_ids": [store]});
     let body =
-        json!({"input": "How many street lamps did a lamplighter light?", "tools": [tool], "max_output_tokens": 16});
+        json!({"input": "Which street lamps does a lamplighter tend?", "tools": [tool], "max_output_tokens": 16});
     let response = ok(app, "/v1/responses", &body).await.json();
     assert_eq!(response["model"], "tiny");
     // Random weights cannot cite, so the text is quoted; what they wrote is counted and never shown.

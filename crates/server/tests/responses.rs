@@ -17,7 +17,7 @@ fn ask(store: &str, question: &str) -> Value {
 async fn an_answer_quotes_the_document_and_its_span_is_found_in_the_source() {
     let app = app();
     let (store, file) = store_with_lamplighter(&app).await;
-    let answer = post(&app, "/v1/responses", &ask(&store, "How many street lamps did a lamplighter light?")).await;
+    let answer = post(&app, "/v1/responses", &ask(&store, "Which street lamps does a lamplighter tend?")).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     let response = answer.json();
     assert_eq!((response["object"].as_str(), response["status"].as_str()), (Some("response"), Some("completed")));
@@ -50,12 +50,11 @@ async fn an_answer_quotes_the_document_and_its_span_is_found_in_the_source() {
 #[tokio::test]
 async fn positions_in_the_answer_count_characters_and_not_bytes() {
     let app = app();
-    let text = "# Bäckerin\n\n## Überblick\n\nEine Bäckerin formt täglich 840 Brötchen für die Straße.\n";
-    let file = upload(&app, "bäckerin.md", text.as_bytes(), "assistants").await.json()["id"].clone();
+    let text = "# Crêpier\n\n## Duties\n\nA crêpier folds 840 crêpes each day in the old café.\n";
+    let file = upload(&app, "crêpier.md", text.as_bytes(), "assistants").await.json()["id"].clone();
     let store = post(&app, "/v1/vector_stores", &json!({"file_ids": [file]})).await.json();
     let store = store["id"].as_str().unwrap();
-    let response =
-        post(&app, "/v1/responses", &ask(store, "Wie viele Brötchen formt eine Bäckerin täglich?")).await.json();
+    let response = post(&app, "/v1/responses", &ask(store, "Which crêpes does a crêpier fold each day?")).await.json();
     let answer = response["output"][1]["content"][0]["text"].as_str().unwrap();
     let citation = &response["sconce"]["citations"][0];
     let (start, end): (usize, usize) = serde_json::from_value(citation["answer_span"].clone()).unwrap();

@@ -84,8 +84,8 @@ pub(crate) async fn upload(app: &Router, filename: &str, content: &[u8], purpose
     send(app, request.body(Body::from(body)).expect("a request")).await
 }
 
-pub(crate) const LAMPLIGHTER: &str = "# Lamplighter\n\n## Duties\n\nA lamplighter lit 312 street lamps each evening and put them \
-                               out again at dawn. Lamplighters also trimmed wicks and cleaned the glass.\n\n## Pay\n\nThe \
+pub(crate) const LAMPLIGHTER: &str = "# Lamplighter\n\n## Duties\n\nA lamplighter tends 312 street lamps each evening and puts them \
+                               out again at dawn. Lamplighters also trim wicks and clean the glass.\n\n## Pay\n\nThe \
                                median annual pay of a lamplighter was 41,250 crowns in 1887.\n";
 
 /// Uploads the lamplighter and attaches it to a new store; gives the ids of store and file.
