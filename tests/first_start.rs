@@ -1,0 +1,70 @@
+//! A fresh machine: no model, no documents, two commands.
+
+mod common;
+
+use common::{Server, run, words};
+use serde_json::json;
+
+#[test]
+fn a_first_start_answers_from_the_sample_documents_and_says_how_to_get_a_model() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::start(data.path(), &[]);
+    assert!(server.greeting.contains("sconce serve --model"), "{}", server.greeting);
+    assert!(server.greeting.contains("curl http://"), "{}", server.greeting);
+    let store = server.greeting.split("\"vs_").nth(1).and_then(|rest| rest.split('"').next()).expect("a store's id");
+    let body = json!({
+        "input": "What does an AI Solutions Architect do?",
+        "tools": [{"type": "file_search", "vector_store_ids": [format!("vs_{store}")]}],
+    });
+    let (status, answer) = server.post("/v1/responses", &body);
+    assert_eq!(status, 200, "{answer}");
+    let message =
+        answer["output"].as_array().expect("items").iter().find(|item| item["type"] == "message").expect("a message");
+    let annotations = message["content"][0]["annotations"].as_array().expect("annotations");
+    assert!(annotations.iter().any(|note| note["filename"] == "ai-solutions-architect.md"), "{answer}");
+    let (status, error) = server.post("/v1/completions", &json!({"prompt": "Once"}));
+    assert_eq!(status, 503);
+    assert!(error["error"]["message"].as_str().expect("a message").contains("--model"), "{error}");
+    let (status, ready) = server.get("/ready");
+    assert_eq!(status, 200, "{ready}");
+    assert_eq!(server.get("/health").0, 200);
+    assert!(server.stop("-TERM").success(), "SIGTERM drains and exits with 0");
+    let again = Server::start(data.path(), &[]);
+    let (_, stores) = again.get("/v1/vector_stores");
+    assert_eq!(stores.matches("sample roles").count(), 1, "a second start adds nothing: {stores}");
+    assert!(again.stop("-INT").success(), "Ctrl-C drains and exits with 0");
+}
+
+#[test]
+fn ask_answers_with_citations_and_says_when_the_documents_do_not_tell() {
+    let data = tempfile::tempdir().expect("a folder");
+    let output = run(data.path(), &["ask", "--json", "What does an AI Solutions Architect do?"]);
+    assert!(output.status.success(), "{}", words(&output));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(answer["route"], "quoted");
+    assert_eq!(answer["citations"][0]["filename"], "ai-solutions-architect.md", "{answer}");
+    let text = words(&run(data.path(), &["ask", "What does an AI Solutions Architect do?"]));
+    assert!(text.contains("[1]") && text.contains("Quoted word for word"), "{text}");
+    let text = words(&run(data.path(), &["ask", "How deep is the Mariana Trench?"]));
+    assert!(text.starts_with("The documents do not tell"), "{text}");
+}
+
+#[test]
+fn a_folder_is_ingested_once_and_its_faults_are_named() {
+    let data = tempfile::tempdir().expect("a folder");
+    let roles = tempfile::tempdir().expect("a folder");
+    std::fs::write(roles.path().join("falconer.md"), "# Falconer\n\n## Duties\n\nA falconer flies 3 hawks at dusk.\n")
+        .expect("written");
+    std::fs::write(roles.path().join("bad.txt"), [0xff, 0xfe, b'x', 0x80]).expect("written");
+    let folder = roles.path().to_str().expect("UTF-8");
+    let first = run(data.path(), &["ingest", folder]);
+    assert!(first.status.success(), "{}", words(&first));
+    let text = words(&first);
+    assert!(text.contains("1 added") && text.contains("bad.txt") && text.contains("UTF-8"), "{text}");
+    assert!(words(&run(data.path(), &["ingest", folder])).contains("1 unchanged"));
+    let answer = words(&run(data.path(), &["ask", "How many hawks does a falconer fly?"]));
+    assert!(answer.contains("flies 3 hawks at dusk"), "{answer}");
+    let missing = run(data.path(), &["ingest", "/nowhere/at/all"]);
+    assert!(!missing.status.success());
+    assert!(words(&missing).contains("/nowhere/at/all"), "{}", words(&missing));
+}
