@@ -15,6 +15,8 @@ use crate::store::{CHUNK_BITS, chunk_rows};
 const MAX_FROM_INDEX: usize = 64;
 /// Chunks taken from each document whose role is named.
 const MAX_FROM_ROLE: usize = 48;
+/// Chunks taken for common words alone.
+const MAX_UNRANKED: usize = 128;
 /// A word in more than this share of the chunks is common.
 const COMMON_SHARE: i64 = 16;
 /// In a small store no word is common.
@@ -45,10 +47,12 @@ pub(super) fn candidates(connection: &Connection, query: &Query, gate: &mut Gate
     if !telling.is_empty() {
         rows.extend(best(connection, &sql, &any_of(&telling), MAX_FROM_INDEX, gate)?);
     } else if !common.is_empty() && rows.is_empty() {
-        // Nothing but common words: only chunks that hold all of them, or else the rarest, can stand out.
-        rows = best(connection, &sql, &all_of(&common), MAX_FROM_INDEX, gate)?;
+        // Nothing but common words. Ranking every chunk that holds them would cost more than it tells: headings that do are
+        // taken first, then chunks that hold all of them, in the order of the store; the score sorts these few.
+        rows = first(connection, &format!("{{title section}} : ({})", any_of(&common)), gate)?;
+        rows.extend(first(connection, &all_of(&common), gate)?);
         if rows.is_empty() {
-            rows = best(connection, &sql, &any_of(&common[..1]), MAX_FROM_INDEX, gate)?;
+            rows = first(connection, &any_of(&common[..1]), gate)?;
         }
     }
     rows.sort_unstable();
@@ -110,6 +114,23 @@ fn best(connection: &Connection, sql: &str, matching: &str, count: usize, gate: 
         }
     }
     Ok(heap.into_iter().map(|(_, Reverse(id))| id).collect())
+}
+
+/// The first rows of admitted documents that match, unranked.
+fn first(connection: &Connection, matching: &str, gate: &mut Gate<'_>) -> Result<Vec<i64>> {
+    let mut statement = connection.prepare_cached("SELECT rowid FROM chunk_index WHERE chunk_index MATCH ?1")?;
+    let mut rows = statement.query([matching])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        if gate.admits(id >> CHUNK_BITS)? {
+            found.push(id);
+        }
+        if found.len() == MAX_UNRANKED {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// SQLite's BM25: the smaller, the better. Totally ordered, so that the heap is.
