@@ -260,11 +260,14 @@ def check_chat(checks, client, model):
         expect(chunks[-1].choices == [] and chunks[-1].usage.total_tokens > 0, chunks[-1])
 
     def helper():
+        text = ""
         with client.chat.completions.stream(**greedy) as stream:
-            for _ in stream:
-                pass
-            final = stream.get_final_completion()
-        expect(final.choices[0].message.content == state["text"], final)
+            try:
+                for event in stream:
+                    text += event.delta if event.type == "content.delta" else ""
+            except openai.LengthFinishReasonError:
+                pass  # How the helper reports an answer that was cut at max_tokens.
+        expect(text == state["text"], f"{text!r} differs from {state['text']!r}")
 
     def logprobs():
         answer = client.chat.completions.create(**greedy, logprobs=True, top_logprobs=2)

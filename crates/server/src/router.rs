@@ -67,6 +67,7 @@ async fn wrong_method(request: Request) -> ApiError {
 }
 
 /// A panic is a bug of ours: the client gets a 500 and the server goes on.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over by value")]
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let reason = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     tracing::error!(reason = reason.unwrap_or("unknown"), "a handler panicked");

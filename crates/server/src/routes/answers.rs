@@ -68,7 +68,7 @@ impl Answers {
                 GenerationEventKind::Finished { reason, usage: spent } => {
                     choice.finish_reason = finish_reason(reason);
                     choice.ended = true;
-                    usage.add(&spent, event.index % self.per_prompt == 0);
+                    usage.add(&spent, event.index.is_multiple_of(self.per_prompt));
                 }
                 GenerationEventKind::Failed { error } => return Err(failed(&error)),
             }
@@ -130,7 +130,7 @@ impl<F: ChunkFormat> Pump<F> {
 
     fn finish(&mut self, index: u32, reason: FinishReason, usage: &sconce_engine::ChoiceUsage) {
         let Some(running) = &self.running else { return };
-        self.usage.add(usage, index % running.per_prompt == 0);
+        self.usage.add(usage, index.is_multiple_of(running.per_prompt));
         self.ended += 1;
         let all_ended = self.ended == running.choices;
         self.queue.extend(self.format.finish(index, finish_reason(reason)));

@@ -47,8 +47,7 @@ pub(crate) async fn metrics(State(state): State<AppState>) -> Result<Response, A
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 
-const ROUTES: &str = "\
-  POST /v1/chat/completions            chat (needs a model)
+const ROUTES: &str = "  POST /v1/chat/completions            chat (needs a model)
   POST /v1/completions                 text (needs a model)
   POST /v1/responses                   answers, with file_search from documents
   GET  /v1/models                      what is loaded
