@@ -96,9 +96,6 @@ pub(crate) struct ModelArguments {
     /// Steps planned while one runs: 0, or 1 as on a GPU.
     #[arg(long, default_value_t = 0, value_parser = value_parser!(u8).range(0..=1))]
     pub(crate) pipeline_depth: u8,
-    /// Threads that compute [default: all cores].
-    #[arg(long, value_parser = value_parser!(u16).range(1..=1024))]
-    pub(crate) threads: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -15,10 +15,6 @@ pub(crate) fn start(arguments: &ModelArguments) -> Result<Option<(EngineHandle, 
 
 /// Starts the engine over a file.
 pub(crate) fn start_file(path: &Path, arguments: &ModelArguments) -> Result<(EngineHandle, EngineThread)> {
-    if let Some(threads) = arguments.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads)).build_global();
-        pool.context("the compute threads cannot be started")?;
-    }
     let template = arguments.chat_template.as_deref().map(|path| {
         std::fs::read_to_string(path).with_context(|| format!("the chat template {} cannot be read", path.display()))
     });

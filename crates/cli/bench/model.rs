@@ -26,7 +26,7 @@ struct Rate {
 struct Results<'a> {
     sconce: &'static str,
     model: &'a str,
-    threads: usize,
+    cores: usize,
     tokens_per_stream: u32,
     repeat: u32,
     rates: Vec<Rate>,
@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &BenchModelArguments) -> Result<()> {
         let results = Results {
             sconce: env!("CARGO_PKG_VERSION"),
             model: &engine.model().id,
-            threads: rayon::current_num_threads(),
+            cores: std::thread::available_parallelism().map_or(0, usize::from),
             tokens_per_stream: arguments.tokens,
             repeat: arguments.repeat,
             rates,

@@ -207,12 +207,10 @@ impl Engine {
             if flag(&self.shared.cut) || self.failed_steps >= MAX_FAILED_STEPS {
                 return false;
             }
-            let command = if idle {
-                if flag(&self.shared.draining) {
-                    return false;
-                }
+            let draining = flag(&self.shared.draining);
+            let command = if idle && !draining {
                 self.inbox.recv().map_err(|_| mpsc::TryRecvError::Disconnected)
-            } else if self.is_blocked_on_readers() {
+            } else if !idle && self.is_blocked_on_readers() {
                 self.inbox.recv_timeout(STALL_POLL).map_err(|error| match error {
                     RecvTimeoutError::Timeout => mpsc::TryRecvError::Empty,
                     RecvTimeoutError::Disconnected => mpsc::TryRecvError::Disconnected,
@@ -225,6 +223,8 @@ impl Engine {
                 Ok(Command::Wake) => {}
                 // Every handle is gone: nobody can ask or read any more, so what is left is aborted by its readers' absence.
                 Err(mpsc::TryRecvError::Disconnected) if idle => return false,
+                // What was taken before the drain began has been served.
+                Err(mpsc::TryRecvError::Empty) if idle && draining => return false,
                 Err(_) => return true,
             }
         }
