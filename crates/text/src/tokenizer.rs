@@ -26,7 +26,8 @@ const END_TEXTS: [&str; 8] = [
 pub struct Special {
     /// Begin with BOS if the vocabulary wants it. It is never doubled: a text that, parsed, begins with BOS gets none.
     pub add_bos: bool,
-    /// Read the text of control tokens as those tokens. Off for text that users wrote, on for rendered templates.
+    /// Read the text of control tokens as those tokens, wherever in the text it stands: who wrote which part of it is
+    /// not known here. Rendered templates need it, so what users wrote must be made harmless before it is rendered.
     /// User-defined tokens are part of ordinary text and are always read.
     pub parse_special: bool,
 }
