@@ -1,13 +1,18 @@
 //! The tokenizer that everyone holds: special tokens cut out, the rest given to the vocabulary's model, ids to bytes.
 //! Streaming output lives in `detokenizer`.
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use crate::byte_pair::BytePair;
 use crate::merge::Merger;
 use crate::pre_tokenizer::PreTokenizer;
 use crate::sentencepiece::SentencePiece;
 use crate::vocabulary::{TokenKind, TokenizerError, Vocabulary, VocabularyModel, VocabularySpec};
+
+/// Most special tokens of a vocabulary; the largest published ones have some thousands.
+const SPECIAL_TOKENS_LIMIT: usize = 65_536;
+/// Most bytes of the special tokens' texts together. What searches for them is a multiple of it.
+const SPECIAL_BYTES_LIMIT: usize = 1 << 20;
 
 /// Texts of tokens that end a turn in one family or another, besides the ids that the file names.
 const END_TEXTS: [&str; 8] = [
@@ -215,7 +220,14 @@ impl SpecialTokens {
         if texts.is_empty() {
             return Ok(Self { matcher: None, ids });
         }
+        let (count, bytes) = (texts.len(), texts.iter().map(|text| text.len()).sum());
+        if count > SPECIAL_TOKENS_LIMIT || bytes > SPECIAL_BYTES_LIMIT {
+            let (count_limit, bytes_limit) = (SPECIAL_TOKENS_LIMIT, SPECIAL_BYTES_LIMIT);
+            return Err(TokenizerError::SpecialTokens { count, bytes, count_limit, bytes_limit });
+        }
+        // The dense automaton, the library's choice for few patterns, takes up to a thousand bytes per byte of text.
         let matcher = AhoCorasick::builder()
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
             .match_kind(MatchKind::LeftmostLongest)
             .build(&texts)
             .map_err(|error| TokenizerError::Matcher { what: "set of special tokens", message: error.to_string() })?;

@@ -79,6 +79,21 @@ pub enum TokenizerError {
     /// The text should begin with a token that the vocabulary does not name.
     #[error("tokenizer.ggml.add_bos_token is true, but tokenizer.ggml.bos_token_id is missing")]
     BosMissing,
+    /// More special tokens, or longer ones, than are searched for in a text.
+    #[error(
+        "tokenizer.ggml.token_type marks {count} tokens of {bytes} bytes as special; at most {count_limit} of \
+         {bytes_limit} bytes together are supported"
+    )]
+    SpecialTokens {
+        /// Special tokens of the vocabulary.
+        count: usize,
+        /// Bytes of their texts together.
+        bytes: usize,
+        /// Tokens allowed.
+        count_limit: usize,
+        /// Bytes allowed.
+        bytes_limit: usize,
+    },
     /// A token type outside of the GGUF numbering.
     #[error("tokenizer.ggml.token_type of token {id} is {value}; known types are 0 to 6")]
     TokenType {

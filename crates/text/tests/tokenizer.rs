@@ -142,6 +142,29 @@ fn every_fault_of_a_vocabulary_is_an_error_that_names_it() {
     );
 }
 
+#[test]
+fn special_tokens_without_bound_are_refused() {
+    let with = |count: usize, bytes: usize| {
+        let mut spec = small_sentencepiece();
+        for index in 0..count {
+            spec.tokens.push(format!("{index:0>bytes$}"));
+        }
+        spec.token_types.resize(spec.tokens.len(), 3);
+        spec.scores.resize(spec.tokens.len(), 0.0);
+        Tokenizer::new(spec)
+    };
+    for (count, bytes) in [(70_000, 8), (110, 10_000)] {
+        let error = with(count, bytes).expect_err("too many special tokens");
+        assert!(matches!(error, TokenizerError::SpecialTokens { .. }), "{error:?}");
+        assert!(error.to_string().contains("tokenizer.ggml.token_type"), "{error}");
+    }
+    // As many as fit are found.
+    let tokenizer = with(100, 10_000).unwrap();
+    let last = tokenizer.vocabulary_size() as u32 - 1;
+    let text = format!("{:0>10000}", 99);
+    assert_eq!(tokenizer.encode(&text, Special { add_bos: false, parse_special: true }), [last]);
+}
+
 /// Merges by looking for the best pair over the whole text again and again.
 fn naive_sentencepiece(spec: &VocabularySpec, text: &str) -> Vec<u32> {
     let score = |piece: &str| {
