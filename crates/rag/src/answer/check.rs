@@ -17,9 +17,11 @@ const MAX_ANSWER_BYTES: usize = 8 << 10;
 const LEAST_SUPPORT: f64 = 0.6;
 /// Units cited for one sentence at most.
 const MAX_UNITS: usize = 3;
-/// Words that turn a statement round.
-const NEGATIONS: &[&str] =
-    &["no", "not", "never", "none", "neither", "nor", "without", "cannot", "don", "doesn", "isn", "aren"];
+/// Words that turn a statement round; `n't` does too.
+const NEGATIONS: &[&str] = &[
+    "no", "not", "never", "none", "neither", "nor", "nobody", "nothing", "without", "cannot", "hardly", "rarely",
+    "seldom",
+];
 
 /// A sentence of the answer with the passages it names.
 struct Sentence {
@@ -50,7 +52,9 @@ pub(super) fn check(text: &str, hits: &[Hit], order: &[usize]) -> Result<Vec<Cla
             cited.push((*number, *hit));
         }
         supports(&sentence, &cited, hits)?;
-        claims.extend(claims_of(&sentence, &cited, hits));
+        let chosen = claims_of(&sentence, &cited, hits);
+        agrees(&sentence, &chosen, hits)?;
+        claims.extend(chosen);
     }
     if claims.is_empty() {
         return Err("the answer states nothing".into());
@@ -76,16 +80,30 @@ fn supports(sentence: &Sentence, cited: &[(usize, usize)], hits: &[Hit]) -> Resu
     if let Some(figure) = said.iter().find(|word| word.is_figure() && !normals.contains(&word.normal)) {
         return Err(format!("the figure {} is not in the passage named for: {}", figure.normal, sentence.text));
     }
-    let is_negation = |normal: &str| NEGATIONS.contains(&normal);
-    if said.iter().any(|word| is_negation(&word.normal)) && !normals.iter().any(|normal| is_negation(normal)) {
-        return Err(format!("the passage denies nothing, unlike: {}", sentence.text));
-    }
     let content: Vec<&Word> = said.iter().filter(|word| !word.stop).collect();
     let found = content.iter().filter(|word| stems.contains(&word.stem)).count();
     if content.is_empty() || (found as f64) < LEAST_SUPPORT * content.len() as f64 {
         return Err(format!("{found} of {} words are in the passage named for: {}", content.len(), sentence.text));
     }
     Ok(())
+}
+
+/// Whether the sentence and the units that support it deny alike: a "not" may neither be added nor dropped.
+fn agrees(sentence: &Sentence, claims: &[Claim], hits: &[Hit]) -> Result<(), String> {
+    let sliced = claims.iter().filter_map(|claim| hits[claim.hit].slice(&claim.source_span));
+    match (denies(&sentence.text), sliced.map(denies).any(|denied| denied)) {
+        (true, false) => Err(format!("the passage denies nothing, unlike: {}", sentence.text)),
+        (false, true) => Err(format!("the passage denies something, unlike: {}", sentence.text)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a text holds a word that turns a statement round.
+fn denies(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    lower.contains("n't")
+        || lower.contains("n’t")
+        || words(text).iter().any(|word| NEGATIONS.contains(&word.normal.as_str()))
 }
 
 /// The units of the cited passages that say what the sentence says: the best one, and more while figures are missing.
@@ -241,6 +259,22 @@ mod tests {
             let found = quotes(answer).expect_err(answer);
             assert!(found.contains(problem), "{answer}: {found}");
         }
+    }
+
+    #[test]
+    fn a_negation_is_neither_added_nor_dropped() {
+        let said = |source: &str, answer: &str| check(answer, &[hit(source)], &[0]).map(|claims| claims.len());
+        for (source, answer) in [
+            ("Bakers do not need a degree.", "Bakers need a degree [1]."),
+            ("Bakers don’t need a degree.", "Bakers need a degree [1]."),
+            ("Bakers can't skip the training.", "Bakers can skip the training [1]."),
+            ("Bakers rarely work at noon.", "Bakers work at noon [1]."),
+            ("Bakers need a degree. Tailors do not.", "Bakers do not need a degree [1]."),
+        ] {
+            assert!(said(source, answer).is_err_and(|problem| problem.contains("unlike")), "{source} {answer}");
+        }
+        assert_eq!(said("Bakers do not need a degree.", "A degree isn't needed by bakers [1]."), Ok(1));
+        assert_eq!(said("Bakers need training. Tailors never do.", "Training is what bakers need [1]."), Ok(1));
     }
 
     #[test]
