@@ -53,6 +53,10 @@ pub(super) fn check(text: &str, hits: &[Hit], order: &[usize]) -> Result<Vec<Cla
         }
         supports(&sentence, &cited, hits)?;
         let chosen = claims_of(&sentence, &cited, hits);
+        if chosen.is_empty() {
+            // Its words may all stand in the title and the headings, which are no statement.
+            return Err(format!("no sentence of the passage named says: {}", sentence.text));
+        }
         agrees(&sentence, &chosen, hits)?;
         claims.extend(chosen);
     }
@@ -90,8 +94,8 @@ fn supports(sentence: &Sentence, cited: &[(usize, usize)], hits: &[Hit]) -> Resu
 
 /// Whether the sentence and the units that support it deny alike: a "not" may neither be added nor dropped.
 fn agrees(sentence: &Sentence, claims: &[Claim], hits: &[Hit]) -> Result<(), String> {
-    let sliced = claims.iter().filter_map(|claim| hits[claim.hit].slice(&claim.source_span));
-    match (denies(&sentence.text), sliced.map(denies).any(|denied| denied)) {
+    let mut sliced = claims.iter().filter_map(|claim| hits[claim.hit].slice(&claim.source_span));
+    match (denies(&sentence.text), sliced.any(denies)) {
         (true, false) => Err(format!("the passage denies nothing, unlike: {}", sentence.text)),
         (false, true) => Err(format!("the passage denies something, unlike: {}", sentence.text)),
         _ => Ok(()),
@@ -275,6 +279,13 @@ mod tests {
         }
         assert_eq!(said("Bakers do not need a degree.", "A degree isn't needed by bakers [1]."), Ok(1));
         assert_eq!(said("Bakers need training. Tailors never do.", "Training is what bakers need [1]."), Ok(1));
+    }
+
+    #[test]
+    fn a_sentence_made_of_headings_only_is_refused() {
+        let hits = [hit("They work at night.")];
+        let problem = check("They work at night [1]. Bakers: Pay [1].", &hits, &[0]).err().expect("refused");
+        assert!(problem.contains("no sentence of the passage"), "{problem}");
     }
 
     #[test]
