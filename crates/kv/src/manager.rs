@@ -198,7 +198,14 @@ impl KvCacheManager {
         self.step
     }
 
-    /// What of the chain's first `limit` tokens is cached. Changes nothing.
+    /// Whole blocks of a match that somebody holds, so that sharing them costs nothing.
+    #[must_use]
+    pub fn held_blocks(&self, found: &PrefixMatch) -> usize {
+        found.whole.iter().filter(|&&id| self.pool.ref_count(id) > 0).count()
+    }
+
+    /// What of the chain's first `limit` tokens is cached. Changes nothing. Whole blocks are always found; of the blocks
+    /// that match in part, only the newest few of the same beginning are compared.
     #[must_use]
     pub fn find_prefix(&self, chain: &TokenChain, limit: usize) -> PrefixMatch {
         let mut found = PrefixMatch::default();

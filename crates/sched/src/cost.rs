@@ -35,7 +35,7 @@ const MAX_SURPRISE: f64 = 4.0;
 
 /// The learned cost of a step.
 #[derive(Debug, Clone)]
-pub struct StepCost {
+pub(crate) struct StepCost {
     /// Seconds per step, per 100 tokens, per 100,000 attended keys.
     weights: [f64; 3],
     covariance: [[f64; 3]; 3],
@@ -62,7 +62,7 @@ fn dot(left: [f64; 3], right: [f64; 3]) -> f64 {
 
 impl StepCost {
     /// Learns from a step.
-    pub fn observe(&mut self, work: StepWork, elapsed: Duration) {
+    pub(crate) fn observe(&mut self, work: StepWork, elapsed: Duration) {
         let x = features(work);
         let predicted = dot(self.weights, x);
         let mut seconds = elapsed.as_secs_f64();
@@ -87,15 +87,13 @@ impl StepCost {
     }
 
     /// What a step should take; `None` before enough was learned.
-    #[must_use]
-    pub fn predict(&self, work: StepWork) -> Option<Duration> {
+    pub(crate) fn predict(&self, work: StepWork) -> Option<Duration> {
         let seconds = dot(self.weights, features(work)).min(1e6);
         (self.observations >= WARM_UP_STEPS).then(|| Duration::from_secs_f64(seconds))
     }
 
     /// How many tokens after `first` others fit beside `work` within `target`, at most `limit`.
-    #[must_use]
-    pub fn fit(&self, work: StepWork, first: usize, limit: usize, target: Duration) -> usize {
+    pub(crate) fn fit(&self, work: StepWork, first: usize, limit: usize, target: Duration) -> usize {
         let fits = |count: usize| {
             let mut with = work;
             with.add_run(first, count);

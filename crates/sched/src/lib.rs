@@ -4,7 +4,7 @@
 //! the count catch up. Chunked prefill, decode, prefix hits and recomputation after preemption are the same thing.
 //!
 //! ```text
-//! add ─► waiting ──admit──► running ──► finished        schedule(now) → StepPlan
+//! add ─► waiting ──admit──► running ──► finished        schedule() → StepPlan   
 //!           ▲                  │                         update(plan, sampled, time) → events
 //!           └──── preempt ─────┘
 //! ```
@@ -32,7 +32,7 @@ mod scheduler;
 mod sequence;
 
 pub use config::{SchedulerConfig, SchedulerConfigError};
-pub use cost::{StepCost, StepWork};
+pub use cost::StepWork;
 pub use events::{FinishReason, Sampled, SequenceEvent};
 pub use limits::StopRules;
 pub use plan::{PlanRow, PlanToken, Started, StepPlan};

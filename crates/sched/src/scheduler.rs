@@ -73,12 +73,13 @@ pub struct Scheduler {
     in_flight: VecDeque<InFlight>,
     next_id: u64,
     stats: SchedulerStats,
-    /// Partitions that lost a sequence in the step being planned; nobody is admitted there in the same step.
+    /// Partitions that lost a sequence in the step being planned, or have no room for the next one waiting; nobody is
+    /// admitted there any more in the same step.
     pressed: Vec<PartitionId>,
     /// Who waited in the step being planned for a prefix that another computes.
     waited: Vec<SequenceId>,
     /// Reused by each step.
-    order: Vec<SequenceId>,
+    order: Vec<(Rank, SequenceId)>,
 }
 
 impl Scheduler {
@@ -180,8 +181,7 @@ impl Scheduler {
         self.pressed.clear();
         self.waited.clear();
         let mut plan = StepPlan { step: self.kv.begin_step(), ..StepPlan::default() };
-        let budget = self.fill_running(&mut plan);
-        self.admit_waiting(&mut plan, budget);
+        self.fill(&mut plan);
         if !plan.is_empty() {
             let sequences = plan.rows.iter().map(|row| row.sequence).collect();
             self.in_flight.push_back(InFlight { step: plan.step, sequences });
@@ -263,12 +263,6 @@ impl Scheduler {
     #[must_use]
     pub fn waited_for_prefix(&self) -> &[SequenceId] {
         &self.waited
-    }
-
-    /// What a step is expected to cost.
-    #[must_use]
-    pub fn cost(&self) -> &StepCost {
-        &self.cost
     }
 
     fn leave_queue(&mut self, id: SequenceId, rank: Rank, status: SequenceStatus) {

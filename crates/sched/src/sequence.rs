@@ -70,7 +70,7 @@ pub(crate) struct Sequence {
     pub(crate) started: bool,
     /// The step that computes the prompt's last token.
     pub(crate) prompt_done_in: Option<u64>,
-    /// Whole blocks promised to others: `promised_from..` up to what the chain had when the promise was made.
+    /// Whole blocks promised to others: from the first that is not computed yet up to what the chain had when the promise was made.
     pub(crate) promised: std::ops::Range<usize>,
 }
 

@@ -300,3 +300,13 @@ fn the_plan_of_a_mixed_step_reads_as_drawn() {
     let plan = scheduler.schedule();
     insta::assert_debug_snapshot!(plan);
 }
+
+#[test]
+fn an_urgent_request_does_not_wait_for_a_long_prompt_that_is_being_computed() {
+    let mut scheduler = scheduler(SchedulerConfig { max_num_batched_tokens: 64, ..config() }, 256);
+    let long = NewSequence { priority: 5, ..sequence(numbers(1000, 3000)) };
+    let long = scheduler.add(long, Duration::ZERO).expect("fits");
+    run(&mut scheduler);
+    let urgent = scheduler.add(sequence(numbers(0, 10)), Duration::from_millis(1)).expect("fits");
+    assert_eq!(rows(&run(&mut scheduler)), [(urgent.0, 0, 10, true), (long.0, 64, 54, false)]);
+}

@@ -27,39 +27,26 @@ enum Prefix {
 }
 
 impl Scheduler {
-    /// Admits waiting sequences in order of rank while seats, tokens and time last.
-    pub(super) fn admit_waiting(&mut self, plan: &mut StepPlan, mut budget: StepBudget) {
-        if self.waiting.is_empty() {
-            return;
+    /// Lets a waiting sequence begin, if it can. `false` when the step has nothing left for anybody who waits.
+    pub(super) fn admit(&mut self, id: SequenceId, plan: &mut StepPlan, budget: &mut StepBudget) -> bool {
+        let sequence = &self.sequences[&id];
+        let partition = self.kv.partition(sequence.chain.salt());
+        if sequence.paused || sequence.pending > 0 || self.pressed.contains(&partition) {
+            return true;
         }
-        let mut blocked = self.pressed.clone();
-        let mut order = std::mem::take(&mut self.order);
-        order.clear();
-        order.extend(self.waiting.iter().map(|&(_, id)| id));
-        for &id in &order {
-            let sequence = &self.sequences[&id];
-            let partition = self.kv.partition(sequence.chain.salt());
-            if sequence.paused || sequence.pending > 0 || blocked.contains(&partition) {
-                continue;
-            }
-            loop {
-                match self.try_admit(id, partition, plan, &mut budget) {
-                    Outcome::Admitted | Outcome::Waits => break,
-                    Outcome::StepFull => {
-                        self.order = order;
-                        return;
+        loop {
+            match self.try_admit(id, partition, plan, budget) {
+                Outcome::Admitted | Outcome::Waits => return true,
+                Outcome::StepFull => return false,
+                Outcome::NoRoom => match self.paused_victim(Some(partition)) {
+                    Some(victim) => self.preempt(victim),
+                    None => {
+                        self.pressed.push(partition);
+                        return true;
                     }
-                    Outcome::NoRoom => match self.paused_victim(Some(partition)) {
-                        Some(victim) => self.preempt(victim),
-                        None => {
-                            blocked.push(partition);
-                            break;
-                        }
-                    },
-                }
+                },
             }
         }
-        self.order = order;
     }
 
     fn try_admit(
@@ -133,7 +120,7 @@ impl Scheduler {
         }
         let shared = match prefix {
             Prefix::Fork(_) => (sequence.prompt_len - 1) / block_size,
-            Prefix::Cached(found) => found.whole.len(),
+            Prefix::Cached(found) => self.kv.held_blocks(found),
         };
         let need = sequence.len().div_ceil(block_size) - shared;
         let watermark = self.kv.budget(partition).div_ceil(WATERMARK);
@@ -173,8 +160,6 @@ impl Scheduler {
         let sequence = self.sequences.get_mut(&id).expect("it runs");
         let from = sequence.computed / block_size;
         sequence.promised = from..sequence.chain.hashes().len().max(from);
-        if sequence.uncomputed() > 1 || !sequence.promised.is_empty() {
-            self.promises.make(id, &sequence.chain, from);
-        }
+        self.promises.make(id, &sequence.chain, from);
     }
 }

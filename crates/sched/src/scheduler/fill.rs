@@ -1,4 +1,4 @@
-//! Running sequences in a step: each gets a token, those with more to compute get a chunk within budget and target.
+//! The step's tokens: everyone who runs gets one, those with more to compute get a chunk within budget and target.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use sconce_kv::{BlockTable, PartitionId};
 use super::Scheduler;
 use crate::cost::StepWork;
 use crate::plan::{PlanRow, PlanToken, StepPlan};
-use crate::sequence::{Sequence, SequenceId};
+use crate::sequence::{Sequence, SequenceId, SequenceStatus};
 
 /// How much longer than the target a step may take when nobody waits for a next token in it.
 const PREFILL_STRETCH: u32 = 4;
@@ -29,25 +29,39 @@ pub(super) struct StepBudget {
 }
 
 impl Scheduler {
-    /// Gives every running sequence its tokens, in order of rank.
-    pub(super) fn fill_running(&mut self, plan: &mut StepPlan) -> StepBudget {
+    /// Gives out the step's tokens in order of rank: to those who run what they can compute, to those who wait a beginning.
+    /// A prompt that is being computed does not keep one of lower rank waiting.
+    pub(super) fn fill(&mut self, plan: &mut StepPlan) {
         let mut budget = self.open_budget();
         let mut order = std::mem::take(&mut self.order);
         order.clear();
-        order.extend(self.running.iter().map(|&(_, id)| id));
-        for &id in &order {
-            // An earlier one may have taken its blocks in this very step.
-            let Some(sequence) = self.sequences.get(&id) else { continue };
-            let Some(table) = sequence.table.as_ref().filter(|_| is_ready(sequence)) else { continue };
-            let wanted = sequence.uncomputed();
-            let count = 1 + self.chunk_beyond_first(&mut budget, sequence, wanted);
-            let count = count.min(self.room(table)).max(1);
-            if self.make_room(id, count, plan) {
-                self.push_row(id, count, plan);
+        order.extend(&self.running);
+        order.extend(&self.waiting);
+        if !self.waiting.is_empty() {
+            order.sort_unstable();
+        }
+        let mut admitting = true;
+        for &(_, id) in &order {
+            // An earlier one may have taken its blocks in this very step; then it waits, and its partition is pressed.
+            if self.sequences[&id].status() == SequenceStatus::Running {
+                self.fill_running(id, plan, &mut budget);
+            } else if admitting {
+                admitting = self.admit(id, plan, &mut budget);
             }
         }
         self.order = order;
-        budget
+    }
+
+    /// Gives a running sequence its token, and a chunk if it has more to compute.
+    fn fill_running(&mut self, id: SequenceId, plan: &mut StepPlan, budget: &mut StepBudget) {
+        let sequence = &self.sequences[&id];
+        let Some(table) = sequence.table.as_ref().filter(|_| is_ready(sequence)) else { return };
+        let more = sequence.uncomputed() - 1;
+        let chunk = if more == 0 { 0 } else { self.take_chunk(budget, sequence.computed + 1, more) };
+        let count = (1 + chunk).min(self.room(table)).max(1);
+        if self.make_room(id, count, plan) {
+            self.push_row(id, count, plan);
+        }
     }
 
     /// Sums up what is certain: one token for everyone who runs.
@@ -70,14 +84,6 @@ impl Scheduler {
             target: self.config.step_target * stretch,
             has_chunk: false,
         }
-    }
-
-    /// Tokens beyond the first that a running sequence may compute now.
-    fn chunk_beyond_first(&self, budget: &mut StepBudget, sequence: &Sequence, wanted: usize) -> usize {
-        if wanted == 1 {
-            return 0;
-        }
-        self.take_chunk(budget, sequence.computed + 1, wanted - 1)
     }
 
     /// Takes a chunk of at most `wanted` tokens that follow `first` others out of the budget.
