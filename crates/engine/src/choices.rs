@@ -1,5 +1,7 @@
 //! The engine's requests: how one becomes sequences, how sequences' tokens become events, who is paused, cut or gone.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,17 +21,19 @@ use crate::stream::Stream;
 impl Engine {
     /// Turns a request into one sequence per choice; the later ones fork the first.
     pub(crate) fn admit(&mut self, submission: Submission) {
-        let Submission { request, events, arrived } = submission;
+        let Submission { request, events, arrived, is_canary } = submission;
         let now = arrived.duration_since(self.shared.started);
         let stop_tokens = self.stop_tokens(&request);
         let fallback_seed = arrived.elapsed().as_nanos() as u64 ^ now.as_nanos() as u64;
         let prompt_tokens = u32::try_from(request.prompt.len()).unwrap_or(u32::MAX);
+        let heard = Rc::new(Cell::new(arrived));
         let mut first = None;
         for index in 0..request.n {
             let tokenizer = Arc::clone(&self.shared.tokenizer);
             let detokenizer = Detokenizer::new(tokenizer, request.stop.clone(), request.include_stop);
-            let stream = Stream::new(index, events.clone(), detokenizer, prompt_tokens, arrived);
+            let stream = Stream::new(index, events.clone(), detokenizer, prompt_tokens, Rc::clone(&heard));
             let Some(mut stream) = stream else { return };
+            (stream.arrived, stream.is_canary) = (arrived, is_canary);
             match self.scheduler.add(self.sequence(&request, &stop_tokens, first), now) {
                 Ok(id) => {
                     let sampler = Sampler::new(request.sampling.clone(), &request.prompt, fallback_seed);
@@ -61,7 +65,7 @@ impl Engine {
             },
             priority: request.priority,
             salt: salt_of(request.cache_salt.as_deref(), &self.salt_key),
-            retention: RetentionPlan { document_tokens: request.document_tokens as usize, pinned: false },
+            retention: RetentionPlan { document_tokens: request.document_tokens as usize, pinned: self.pin_documents },
             fork_of,
         }
     }
@@ -77,6 +81,9 @@ impl Engine {
         for started in &plan.started {
             if let Some(stream) = self.streams.get_mut(&started.sequence) {
                 stream.start(u32::try_from(started.cached_tokens).unwrap_or(u32::MAX));
+                if stream.is_stalled() {
+                    self.scheduler.pause(started.sequence);
+                }
             }
         }
     }
@@ -109,11 +116,16 @@ impl Engine {
         let ends_by_token = finished == Some(sconce_sched::FinishReason::Stop);
         let progress = stream.push(sampled, ends_by_token);
         let metrics = &self.shared.metrics;
-        metrics.generation_tokens.inc();
-        let latency = if progress.first { &metrics.time_to_first_token } else { &metrics.inter_token_latency };
-        latency.observe(progress.waited.as_secs_f64());
+        if !stream.is_canary {
+            metrics.generation_tokens.inc();
+            let latency = if progress.first { &metrics.time_to_first_token } else { &metrics.inter_token_latency };
+            progress.waited.iter().for_each(|waited| latency.observe(waited.as_secs_f64()));
+        }
+        // A reader may have made room while this step was in flight, so both ways are said.
         if stream.is_stalled() {
-            self.scheduler.pause(id);
+            self.scheduler.pause(id)
+        } else {
+            self.scheduler.resume(id)
         }
         let reason = match finished {
             _ if progress.stopped => Some((FinishReason::Stop, "stop")),
@@ -127,7 +139,7 @@ impl Engine {
     }
 
     /// Ends a choice; what its reader has not taken yet is still delivered.
-    fn leave(&mut self, id: SequenceId, label: &'static str, say: impl FnOnce(&mut Stream)) {
+    pub(crate) fn leave(&mut self, id: SequenceId, label: &'static str, say: impl FnOnce(&mut Stream)) {
         self.scheduler.end(id);
         self.runner.remove(id);
         let Some(mut stream) = self.streams.remove(&id) else { return };
@@ -140,37 +152,43 @@ impl Engine {
 
     /// Counts a choice's end, with its latency.
     pub(crate) fn count_end(&self, reason: &'static str, stream: &Stream) {
+        if stream.is_canary {
+            return;
+        }
         let metrics = &self.shared.metrics;
         metrics.finished.get_or_create(&FinishLabel { reason }).inc();
         metrics.request_latency.observe(stream.arrived.elapsed().as_secs_f64());
     }
 
     /// Delivers what readers have made room for; ends the choices of readers who are gone, and of those who do not read.
+    /// Whoever has waited longest goes first, so that the choices of one channel take turns.
     pub(crate) fn look_after_readers(&mut self) {
         let bound = self.slow_reader_timeout;
-        let mut ended = Vec::new();
-        for (&id, stream) in &mut self.streams {
-            if stream.is_abandoned() {
-                ended.push((id, false));
-            } else if stream.is_stalled() {
-                if stream.flush() {
-                    self.scheduler.resume(id);
-                } else if stream.is_overdue(bound) {
-                    ended.push((id, true));
-                }
+        let seconds = bound.as_secs();
+        let mut leaving = std::mem::take(&mut self.leaving);
+        leaving.retain_mut(|stream| {
+            if !stream.flush() && stream.is_overdue(bound) {
+                stream.fail(GenerationError::SlowReader { seconds });
             }
-        }
-        for (id, cut) in ended {
-            let seconds = bound.as_secs();
-            let label = if cut { "error" } else { "abort" };
-            self.leave(id, label, |stream| stream.fail(GenerationError::SlowReader { seconds }));
-        }
-        self.leaving.retain_mut(|stream| {
-            if stream.is_overdue(bound) {
-                stream.fail(GenerationError::SlowReader { seconds: bound.as_secs() });
-            }
-            !stream.is_abandoned() && stream.is_stalled() && !stream.flush()
+            !stream.is_abandoned() && stream.is_stalled()
         });
+        self.leaving = leaving;
+        let gone: Vec<SequenceId> =
+            self.streams.iter().filter(|(_, stream)| stream.is_abandoned()).map(|(&id, _)| id).collect();
+        for id in gone {
+            self.leave(id, "abort", |_| {});
+        }
+        let stalled = self.streams.iter().filter_map(|(&id, stream)| Some((stream.stalled_since()?, id)));
+        let mut stalled: Vec<_> = stalled.collect();
+        stalled.sort();
+        for (_, id) in stalled {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            if stream.flush() {
+                self.scheduler.resume(id);
+            } else if stream.is_overdue(bound) {
+                self.leave(id, "error", |stream| stream.fail(GenerationError::SlowReader { seconds }));
+            }
+        }
     }
 }
 

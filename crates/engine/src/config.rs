@@ -25,6 +25,8 @@ pub struct EngineConfig {
     pub kv_cache_dtype: KvCacheDtype,
     /// Share of the KV blocks set apart for a `cache_salt`, above 0 and in all below 1.
     pub kv_quotas: Vec<(String, f64)>,
+    /// Whether document context outlives everything else in the cache.
+    pub pin_documents: bool,
     /// What a step should take while others wait for their next token.
     pub step_target: Duration,
     /// Steps planned while one runs: 0 or 1.
@@ -50,6 +52,7 @@ impl Default for EngineConfig {
             kv_memory_bytes: None,
             kv_cache_dtype: KvCacheDtype::F16,
             kv_quotas: Vec::new(),
+            pin_documents: false,
             step_target: Duration::from_millis(250),
             pipeline_depth: 0,
             priority_aging: Duration::from_secs(1),
@@ -121,8 +124,8 @@ impl EngineConfig {
         let block_bytes = KvCache::block_bytes(model, self.block_size, self.kv_cache_dtype);
         let context_blocks = self.context_length(model).div_ceil(self.block_size);
         let wanted = context_blocks.saturating_mul(self.max_num_seqs.max(1));
-        let default_bytes = DEFAULT_KV_BYTES.max(context_blocks.saturating_mul(block_bytes));
-        let bytes = self.kv_memory_bytes.unwrap_or_else(|| default_bytes.min(wanted.saturating_mul(block_bytes)));
+        let default_bytes = DEFAULT_KV_BYTES.min(wanted.saturating_mul(block_bytes)).max(block_bytes);
+        let bytes = self.kv_memory_bytes.unwrap_or(default_bytes);
         let blocks = bytes / block_bytes.max(1);
         if blocks == 0 {
             return Err(EngineError::KvMemory { bytes, block_size: self.block_size, block_bytes });

@@ -38,6 +38,7 @@ pub(crate) struct Engine {
     pub(crate) shared: Arc<Shared>,
     pub(crate) salt_key: [u8; 16],
     pub(crate) slow_reader_timeout: Duration,
+    pub(crate) pin_documents: bool,
     inbox: Receiver<Command>,
     /// Steps that ran and whose outcome the scheduler does not know yet, oldest first.
     in_flight: VecDeque<(StepPlan, StepOutcome, Duration)>,
@@ -52,12 +53,6 @@ pub(crate) struct Engine {
 pub struct EngineThread(JoinHandle<()>);
 
 impl EngineThread {
-    /// Whether the thread has ended.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.0.is_finished()
-    }
-
     /// Waits for the thread's end; `false` when it panicked.
     pub fn join(self) -> bool {
         self.0.join().is_ok()
@@ -69,13 +64,21 @@ impl EngineThread {
 /// # Errors
 /// [`EngineError`] naming what is out of range, or what could not be allocated.
 pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle, EngineThread), EngineError> {
-    let LoadedModel { llama, tokenizer, template, name: _, device } = model;
+    let LoadedModel { llama, tokenizer, template, device } = model;
     let num_blocks = config.num_blocks(llama.config())?;
-    let cache = KvCache::allocate(llama.config(), num_blocks, config.block_size, config.kv_cache_dtype, &device)?;
     let salt_key = random_key();
     let quotas = quotas(config, num_blocks, &salt_key)?;
     let common_blocks = num_blocks - quotas.iter().map(|(_, blocks)| blocks).sum::<usize>().min(num_blocks);
-    let context_length = config.context_length(llama.config()).min(common_blocks * config.block_size);
+    let largest_share = quotas.iter().map(|&(_, blocks)| blocks).fold(common_blocks, usize::max);
+    let wanted_context = config.context_length(llama.config());
+    let context_length = wanted_context.min(largest_share * config.block_size);
+    if context_length < wanted_context {
+        tracing::warn!(
+            context_length,
+            wanted_context,
+            "the KV cache is too small for the context; give it more memory"
+        );
+    }
     let kv_config = KvCacheConfig { num_blocks, block_size: config.block_size, hash_key: random_key(), quotas };
     KvCacheManager::new(&kv_config)?;
     let scheduler_config = SchedulerConfig {
@@ -87,6 +90,7 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
         aging: config.priority_aging,
     };
     scheduler_config.validate()?;
+    let cache = KvCache::allocate(llama.config(), num_blocks, config.block_size, config.kv_cache_dtype, &device)?;
     let info = ModelInfo {
         id: config.model_id.clone(),
         created: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs()),
@@ -117,6 +121,7 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
     };
     let runner = ModelRunner::new(llama, cache);
     let (slow_reader_timeout, pipeline_depth) = (config.slow_reader_timeout, config.pipeline_depth);
+    let pin_documents = config.pin_documents;
     let body = move || {
         let _stopped = StoppedOnDrop(shared.clone());
         // The bookkeeping lives on this thread alone, so it is made here.
@@ -130,6 +135,7 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
             shared,
             salt_key,
             slow_reader_timeout,
+            pin_documents,
             inbox,
             in_flight: VecDeque::new(),
             pipeline_depth,
@@ -192,10 +198,27 @@ impl Engine {
             self.step();
             self.report();
         }
-        let everyone = self.streams.values_mut().chain(&mut self.leaving);
-        everyone.for_each(|stream| stream.fail(GenerationError::ShuttingDown));
-        self.streams.clear();
+        self.end_everything();
         self.report();
+    }
+
+    /// Tells everyone who is still here why the loop ended, those in the inbox included.
+    fn end_everything(&mut self) {
+        while let Ok(command) = self.inbox.try_recv() {
+            if let Command::Submit(submission) = command {
+                self.admit(*submission);
+            }
+        }
+        let error = if self.failed_steps >= MAX_FAILED_STEPS {
+            GenerationError::Step("the engine gave up after several failed steps; see the server's log".into())
+        } else {
+            GenerationError::ShuttingDown
+        };
+        let ids: Vec<SequenceId> = self.streams.keys().copied().collect();
+        for id in ids {
+            self.leave(id, "error", |stream| stream.fail(error.clone()));
+        }
+        self.leaving.iter_mut().for_each(|stream| stream.fail(error.clone()));
     }
 
     /// Takes what is in the inbox, waiting only when there is nothing else to do. `false` ends the loop.
@@ -219,10 +242,14 @@ impl Engine {
                 self.inbox.try_recv()
             };
             match command {
-                Ok(Command::Submit(submission)) => self.admit(submission),
+                Ok(Command::Submit(submission)) => self.admit(*submission),
                 Ok(Command::Wake) => {}
-                // Every handle is gone: nobody can ask or read any more, so what is left is aborted by its readers' absence.
                 Err(mpsc::TryRecvError::Disconnected) if idle => return false,
+                // Every handle is gone, but somebody may still read: no news can wake the loop, so it looks now and then.
+                Err(mpsc::TryRecvError::Disconnected) if self.is_blocked_on_readers() => {
+                    std::thread::sleep(STALL_POLL);
+                    return true;
+                }
                 // What was taken before the drain began has been served.
                 Err(mpsc::TryRecvError::Empty) if idle && draining => return false,
                 Err(_) => return true,

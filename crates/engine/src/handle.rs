@@ -39,7 +39,7 @@ pub struct ModelInfo {
 
 /// A message to the engine thread.
 pub(crate) enum Command {
-    Submit(Submission),
+    Submit(Box<Submission>),
     /// Wakes an idle engine, so that it sees a changed flag.
     Wake,
 }
@@ -49,6 +49,8 @@ pub(crate) struct Submission {
     pub request: GenerateRequest,
     pub events: mpsc::Sender<GenerationEvent>,
     pub arrived: Instant,
+    /// Whether it only proves that the loop decodes.
+    pub is_canary: bool,
 }
 
 /// What the handle and the engine thread share.
@@ -87,9 +89,6 @@ pub enum CanaryError {
     /// No token within the time.
     #[error("no canary token within {0:?}")]
     TimedOut(Duration),
-    /// The busy loop has not completed a step for too long.
-    #[error("the engine is busy, but its last step ended {0:?} ago")]
-    Stalled(Duration),
     /// The token came back as an error.
     #[error("the canary token failed: {0}")]
     Failed(String),
@@ -101,6 +100,10 @@ impl EngineHandle {
     /// # Errors
     /// [`SubmitError`] when a field is out of range, the engine is full, draining or gone.
     pub fn generate(&self, request: GenerateRequest) -> Result<Generation, SubmitError> {
+        self.submit(request, false)
+    }
+
+    fn submit(&self, request: GenerateRequest, is_canary: bool) -> Result<Generation, SubmitError> {
         request.validate(self.shared.model.vocabulary_size)?;
         let limit = self.shared.model.context_length - 1;
         if request.prompt.len() > limit {
@@ -113,8 +116,8 @@ impl EngineHandle {
         let permit = Permit::acquire(&self.in_engine, self.limit).ok_or(overloaded.clone())?;
         // Each choice keeps one place for its end, so that the end is delivered however full the rest is.
         let (sender, events) = mpsc::channel(EVENT_CAPACITY + request.n as usize);
-        let submission = Submission { request, events: sender, arrived: Instant::now() };
-        match self.inbox.try_send(Command::Submit(submission)) {
+        let submission = Submission { request, events: sender, arrived: Instant::now(), is_canary };
+        match self.inbox.try_send(Command::Submit(Box::new(submission))) {
             Ok(()) => Ok(Generation { events, _permit: permit }),
             Err(TrySendError::Full(_)) => Err(overloaded),
             Err(TrySendError::Disconnected(_)) => Err(SubmitError::Stopped),
@@ -182,7 +185,7 @@ impl EngineHandle {
         let sampling = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
         let prompt = vec![shared.tokenizer.bos().unwrap_or(0)];
         let request = GenerateRequest { prompt, n: 1, sampling, max_tokens: Some(1), ..GenerateRequest::default() };
-        let mut generation = self.generate(request).map_err(CanaryError::Refused)?;
+        let mut generation = self.submit(request, true).map_err(CanaryError::Refused)?;
         let ended = tokio::time::timeout(timeout, async {
             while let Some(event) = generation.next().await {
                 match event.kind {

@@ -14,7 +14,6 @@ pub struct LoadedModel {
     pub(crate) llama: Llama,
     pub(crate) tokenizer: Arc<Tokenizer>,
     pub(crate) template: Option<ChatTemplate>,
-    pub(crate) name: Option<String>,
     pub(crate) device: Device,
 }
 
@@ -32,21 +31,8 @@ impl LoadedModel {
         let text_of = |id: Option<u32>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
         let compile = |source| ChatTemplate::new(source, text_of(tokenizer.bos()), text_of(tokenizer.eos()));
         let template = chat_template.or(own_template).map(compile).transpose()?;
-        let name = metadata.str_opt("general.name").map_err(sconce_model::ModelError::from)?.map(str::to_owned);
         let llama = Llama::load(&file, &device)?;
-        Ok(Self { llama, tokenizer: Arc::new(tokenizer), template, name, device })
-    }
-
-    /// The name that the file gives itself.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
-    /// The model.
-    #[must_use]
-    pub fn llama(&self) -> &Llama {
-        &self.llama
+        Ok(Self { llama, tokenizer: Arc::new(tokenizer), template, device })
     }
 }
 

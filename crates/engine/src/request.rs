@@ -99,7 +99,7 @@ impl GenerateRequest {
         if self.max_tokens.is_some_and(|max| self.min_tokens > max) {
             return out_of_range("min_tokens", format!("is {}, more than max_tokens", self.min_tokens));
         }
-        if self.priority.abs() > MAX_PRIORITY {
+        if self.priority.unsigned_abs() > MAX_PRIORITY.unsigned_abs() {
             return out_of_range("priority", format!("is {}, but must be within ±{MAX_PRIORITY}", self.priority));
         }
         if self.stop.len() > MAX_STOP_STRINGS {

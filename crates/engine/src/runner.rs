@@ -91,7 +91,8 @@ impl ModelRunner {
                 let position = row.first_position + offset;
                 let id = match token {
                     PlanToken::Known(id) => id.0,
-                    PlanToken::Pending => self.latest[&row.sequence],
+                    // A sequence whose latest row failed has none; it has ended, and nobody reads this row.
+                    PlanToken::Pending => self.latest.get(&row.sequence).copied().unwrap_or(0),
                 };
                 batch.input_ids.push(id);
                 batch.positions.push(narrow(position));

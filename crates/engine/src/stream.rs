@@ -1,6 +1,8 @@
 //! One choice on its way out: text, timing, and a reader that may not keep up.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use sconce_model::sampling::Sampled;
@@ -20,17 +22,22 @@ pub(crate) struct Stream {
     /// Events that did not fit; at most a few, since a stalled choice is paused.
     backlog: VecDeque<GenerationEventKind>,
     stalled_since: Option<Instant>,
-    pub(crate) usage: ChoiceUsage,
+    /// When the request's reader last made room, whichever choice used it.
+    heard: Rc<Cell<Instant>>,
+    usage: ChoiceUsage,
     pub(crate) arrived: Instant,
-    pub(crate) latest_token: Option<Instant>,
+    /// Proves that the loop decodes, and is no traffic.
+    pub(crate) is_canary: bool,
+    /// When the latest token came, unless the reader has stalled since: its slowness is not the engine's.
+    latest_token: Option<Instant>,
 }
 
 /// What a token did to its choice.
 pub(crate) struct Progress {
     /// A stop string was found.
     pub(crate) stopped: bool,
-    /// Since the previous token, or since arrival for the first.
-    pub(crate) waited: Duration,
+    /// Since the previous token, or since arrival for the first; `None` when the reader stalled in between.
+    pub(crate) waited: Option<Duration>,
     /// Whether it was the first.
     pub(crate) first: bool,
 }
@@ -42,7 +49,7 @@ impl Stream {
         sender: mpsc::Sender<GenerationEvent>,
         detokenizer: Detokenizer,
         prompt_tokens: u32,
-        arrived: Instant,
+        heard: Rc<Cell<Instant>>,
     ) -> Option<Self> {
         let end = sender.clone().try_reserve_owned().ok()?;
         let usage = ChoiceUsage { prompt_tokens, ..ChoiceUsage::default() };
@@ -53,8 +60,10 @@ impl Stream {
             detokenizer,
             backlog: VecDeque::new(),
             stalled_since: None,
+            arrived: heard.get(),
+            heard,
             usage,
-            arrived,
+            is_canary: false,
             latest_token: None,
         })
     }
@@ -68,8 +77,8 @@ impl Stream {
     /// The next token; `ends` when it is a stop token, which has no text.
     pub(crate) fn push(&mut self, sampled: Sampled, ends: bool) -> Progress {
         let now = Instant::now();
-        let first = self.latest_token.is_none();
-        let waited = now - self.latest_token.unwrap_or(self.arrived);
+        let first = self.usage.completion_tokens == 0;
+        let waited = self.latest_token.or(first.then_some(self.arrived)).map(|since| now - since);
         self.latest_token = Some(now);
         self.usage.completion_tokens += 1;
         if ends {
@@ -117,11 +126,13 @@ impl Stream {
                 continue;
             }
             match self.sender.try_send(GenerationEvent { index: self.index, kind }) {
-                // A closed channel is found by `is_abandoned`.
-                Ok(()) | Err(TrySendError::Closed(_)) => {}
+                Ok(()) => self.heard.set(Instant::now()),
+                // Found by `is_abandoned`.
+                Err(TrySendError::Closed(_)) => {}
                 Err(TrySendError::Full(event)) => {
                     self.backlog.push_front(event.kind);
                     self.stalled_since.get_or_insert_with(Instant::now);
+                    self.latest_token = None;
                     return false;
                 }
             }
@@ -135,9 +146,14 @@ impl Stream {
         self.stalled_since.is_some()
     }
 
+    /// Since when events wait for the reader.
+    pub(crate) fn stalled_since(&self) -> Option<Instant> {
+        self.stalled_since
+    }
+
     /// Whether the reader has left the channel full for longer than `bound`.
     pub(crate) fn is_overdue(&self, bound: Duration) -> bool {
-        self.stalled_since.is_some_and(|since| since.elapsed() > bound)
+        self.stalled_since.is_some_and(|since| since.max(self.heard.get()).elapsed() > bound)
     }
 
     /// Whether the reader is gone.

@@ -109,7 +109,8 @@ fn a_dropped_stream_frees_its_blocks_and_its_place() {
 
 #[test]
 fn a_seed_repeats_its_draw_alone_in_a_crowd_and_at_depth_1() {
-    let drawn = |seed: u64| SamplingParams { temperature: 1.0, top_p: 0.9, seed: Some(seed), ..SamplingParams::default() };
+    let drawn =
+        |seed: u64| SamplingParams { temperature: 1.0, top_p: 0.9, seed: Some(seed), ..SamplingParams::default() };
     let mut expected: Option<Vec<Vec<u32>>> = None;
     for (pipeline_depth, max_num_seqs) in [(0, 1), (0, 8), (1, 8)] {
         let (handle, _thread) = engine(&EngineConfig { pipeline_depth, max_num_seqs, ..EngineConfig::default() });
@@ -169,7 +170,8 @@ fn requests_out_of_range_are_refused_by_field() {
 #[test]
 fn the_context_ends_an_answer_that_names_no_limit() {
     let (handle, _thread) = engine(&EngineConfig { max_model_len: Some(64), ..EngineConfig::default() });
-    let (ids, end) = read(&mut handle.generate(GenerateRequest { max_tokens: None, ..request(1, 40, 1) }).expect("taken"));
+    let (ids, end) =
+        read(&mut handle.generate(GenerateRequest { max_tokens: None, ..request(1, 40, 1) }).expect("taken"));
     assert_eq!(ids.len(), 24);
     assert!(matches!(end, Some(GenerationEventKind::Finished { reason: sconce_engine::FinishReason::Length, .. })));
 }
@@ -212,7 +214,10 @@ fn sizes_that_hold_nothing_are_refused_with_numbers() {
     let quota = vec![("a".to_owned(), 0.6), ("b".to_owned(), 0.6)];
     let quota = refuse(EngineConfig { kv_quotas: quota, ..EngineConfig::default() });
     assert!(matches!(quota, EngineError::Quota { .. }), "{quota}");
-    assert!(matches!(refuse(EngineConfig { block_size: 0, ..EngineConfig::default() }), EngineError::Zero("block_size")));
+    assert!(matches!(
+        refuse(EngineConfig { block_size: 0, ..EngineConfig::default() }),
+        EngineError::Zero("block_size")
+    ));
     let zero = refuse(EngineConfig { max_num_seqs: 0, ..EngineConfig::default() });
     assert!(matches!(zero, EngineError::Scheduler(_)), "{zero}");
 }
