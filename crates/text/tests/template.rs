@@ -141,3 +141,47 @@ fn an_attribute_of_nothing_is_an_error_with_its_line() {
     let template = ChatTemplate::new("\n{{ messages[7].content.text }}", "", "").unwrap();
     assert!(matches!(template.render(&user("x")).unwrap_err(), TemplateError::Render { line: 2, .. }));
 }
+
+#[test]
+fn a_value_nested_without_end_is_an_error_however_it_is_written() {
+    for write in ["{{ ns.x }}", "{{ ns.x|string }}", "{{ ns.x|tojson }}", "{{ ns.x|tojson(indent=2) }}", "{{ ns.y }}"] {
+        // `x` holds itself in a list a thousand times over, `y` holds its own holder.
+        let source = "{% set ns = namespace(x=1) %}{% for i in range(1000) %}{% set ns.x = [ns.x] %}{% endfor %}\
+            {% set ns.y = ns %}";
+        let error = ChatTemplate::new(&format!("{source}{write}"), "", "").unwrap().render(&user("x")).unwrap_err();
+        assert!(error.to_string().contains("128 levels"), "{write}: {error:?}");
+    }
+    let shallow = "{% set ns = namespace(x=1) %}{% for i in range(100) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}";
+    let text = ChatTemplate::new(shallow, "", "").unwrap().render(&user("x")).unwrap();
+    assert_eq!(text, format!("{}1{}", "[".repeat(100), "]".repeat(100)));
+}
+
+#[test]
+fn a_value_that_doubles_and_doubles_ends_in_an_error_when_it_is_written() {
+    for write in
+        ["{{ ns.x }}", "{{ ns.x|string|length }}", "{{ ns.x|tojson|length }}", "{{ ns.x|tojson(indent='    ') }}"]
+    {
+        let source = "{% set ns = namespace(x=1) %}{% for i in range(100) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}";
+        let error = ChatTemplate::new(&format!("{source}{write}"), "", "").unwrap().render(&user("x")).unwrap_err();
+        assert!(matches!(error, TemplateError::OutputTooLong { .. }), "{write}: {error:?}");
+    }
+}
+
+#[test]
+fn a_repetition_that_no_memory_holds_is_an_error() {
+    for source in
+        ["{{ 'a' * 60000000000 }}", "{{ 60000000000 * 'a' }}", "{{ ['a'] * 60000000000 }}", "{{ ['a'] * 90000000 }}"]
+    {
+        let rendered = ChatTemplate::new(source, "", "").and_then(|template| template.render(&user("x")));
+        assert!(rendered.is_err(), "{source}");
+    }
+}
+
+#[test]
+fn tojson_writes_keys_and_what_is_missing_as_json_does() {
+    let source = "{{ {'b': missing, 'a': [], 2: {}, true: 1.5}|tojson }}{{ {'b': 1, 'a': 2}|tojson(sort_keys=true) }}\
+        {{ [1, {'a': [2]}]|tojson(separators=(',', ':')) }}{{ range(3)|tojson }}";
+    let text = ChatTemplate::new(source, "", "").unwrap().render(&user("x")).unwrap();
+    let first = r#"{"b": null, "a": [], "2": {}, "true": 1.5}"#;
+    assert_eq!(text, format!(r#"{first}{{"a": 2, "b": 1}}[1,{{"a":[2]}}][0, 1, 2]"#));
+}

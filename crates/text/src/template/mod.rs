@@ -105,7 +105,7 @@ impl ChatTemplate {
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(100);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.set_formatter(|out, _, value| Ok(out.write_str(&python::text(value))?));
+        environment.set_formatter(|out, _, value| Ok(out.write_str(&python::text(value)?)?));
         environment.add_filter("tojson", |value: &Value, indent: Option<Value>, options: Kwargs| {
             python::to_json(value, indent, &options)
         });
@@ -190,6 +190,9 @@ fn render_error(error: &Error) -> TemplateError {
     while let Some(cause) = source {
         if let Some(Raised(message)) = cause.downcast_ref::<Raised>() {
             return TemplateError::Raised { message: message.clone() };
+        }
+        if cause.is::<python::TooLong>() {
+            return TemplateError::OutputTooLong { limit: OUTPUT_LIMIT_BYTES };
         }
         source = cause.source();
     }
