@@ -212,25 +212,6 @@ fn an_answer_that_fails_its_check_is_replaced_by_quotes() {
     assert!(matches!(failed.fallback, Some(FallbackReason::GeneratorFailed { .. })));
 }
 
-/// Deletes the document while it generates.
-struct Deletes<'a>(&'a Fixture, CopiesSentenceWith);
-
-impl Generator for Deletes<'_> {
-    fn generate(&self, prompt: &AnswerPrompt) -> Result<String, GeneratorError> {
-        self.0.store.delete_file(&self.0.files["bakers.md"]).expect("deleted");
-        self.1.generate(prompt)
-    }
-}
-
-#[test]
-fn what_is_deleted_while_an_answer_is_generated_is_not_cited() {
-    let fixture = fixture();
-    let answer =
-        fixture.ask_with("How much do bakers earn?", &Deletes(&fixture, CopiesSentenceWith("annual wage for bakers")));
-    assert!(answer.citations.iter().all(|citation| citation.title != "Bakers"), "{}", answer.text);
-    assert!(!answer.text.contains("36,650"), "{}", answer.text);
-}
-
 #[test]
 fn the_order_of_passages_does_not_depend_on_the_question() {
     struct Records(std::sync::Mutex<Vec<Vec<String>>>);

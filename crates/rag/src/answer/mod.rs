@@ -5,15 +5,17 @@
 mod check;
 mod prompt;
 mod quote;
+mod sources;
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use serde::Serialize;
 
 use crate::retrieve::{Found, Hit};
-use crate::store::{SourceDocument, Store};
+use crate::store::Store;
 use crate::{Filter, RagError, Result, SearchOptions};
+
+use sources::Sources;
 
 pub use prompt::{AnswerPrompt, Passage, REFUSAL};
 
@@ -176,63 +178,80 @@ pub fn answer(
         filters: options.filters.clone(),
         score_threshold: 0.0,
     };
-    let found = store.find(&store_ids, question, &search)?;
-    if found.hits.first().is_none_or(|best| best.score < options.min_score) {
+    let mut found = store.find(&store_ids, question, &search)?;
+    if is_too_far(&found.hits, options) {
         return Ok(not_told(found.hits, None));
     }
     let passages = options.max_passages.min(found.hits.len());
-    let fallback = match generator {
-        None => FallbackReason::NoGenerator,
-        Some(generator) => match generated(store, question, &found.hits[..passages], generator)? {
-            Ok(answer) => return Ok(Answer { hits: found.hits, ..answer }),
-            Err(reason) => reason,
-        },
+    let mut written = match generator {
+        None => Err(FallbackReason::NoGenerator),
+        Some(generator) => generated(question, &found.hits[..passages], generator),
     };
-    quoted(store, found, options, fallback)
+    // Generating takes long. What went meanwhile is dropped, and the citations are made, in one look at the store.
+    store.read(|connection| {
+        let mut sources = Sources::open(connection, options)?;
+        if generator.is_some() && !sources.all_answer(&found.hits[..passages])? {
+            let problem = "a passage has changed or is gone since it was found".to_owned();
+            written = Err(FallbackReason::Unsupported { problem });
+        }
+        let fallback = match written {
+            Ok(written) => match sources.citations(&written.claims, &found.hits)? {
+                Ok(citations) => {
+                    let hits = sources.remaining(found.hits)?;
+                    return Ok(Answer { text: written.text, route: Route::Generated, citations, fallback: None, hits });
+                }
+                Err(problem) => FallbackReason::Unsupported { problem },
+            },
+            Err(reason) => reason,
+        };
+        found.hits = sources.remaining(found.hits)?;
+        quoted(&mut sources, found, options, fallback)
+    })
+}
+
+/// Whether even the best hit is too far from the question to answer it.
+fn is_too_far(hits: &[Hit], options: &AnswerOptions) -> bool {
+    hits.first().is_none_or(|best| best.score < options.min_score)
 }
 
 fn not_told(hits: Vec<Hit>, fallback: Option<FallbackReason>) -> Answer {
     Answer { text: NOT_TOLD.to_owned(), route: Route::NotFound, citations: Vec::new(), fallback, hits }
 }
 
-/// The generated answer, or why there is none.
-fn generated(
-    store: &Store,
-    question: &str,
-    hits: &[Hit],
-    generator: &dyn Generator,
-) -> Result<std::result::Result<Answer, FallbackReason>> {
+/// A generated text that passed its check.
+struct Written {
+    text: String,
+    claims: Vec<Claim>,
+}
+
+/// The generated text, or why there is none.
+fn generated(question: &str, hits: &[Hit], generator: &dyn Generator) -> std::result::Result<Written, FallbackReason> {
     let (prompt, order) = prompt::build(question, hits);
     let text = match generator.generate(&prompt) {
         Ok(text) => text.trim().to_owned(),
-        Err(error) => return Ok(Err(FallbackReason::GeneratorFailed { reason: error.reason })),
+        Err(error) => return Err(FallbackReason::GeneratorFailed { reason: error.reason }),
     };
     if prompt::is_refusal(&text) {
-        return Ok(Err(FallbackReason::Refused));
+        return Err(FallbackReason::Refused);
     }
-    let claims = match check::check(&text, hits, &order) {
-        Ok(claims) => claims,
-        Err(problem) => return Ok(Err(FallbackReason::Unsupported { problem })),
-    };
-    let mut citations = Vec::new();
-    let mut sources = Sources::new(store);
-    for claim in &claims {
-        match sources.citation(claim, hits)? {
-            Some(citation) => citations.push(citation),
-            None => {
-                let problem = format!("passage {} has changed or is gone", claim.number);
-                return Ok(Err(FallbackReason::Unsupported { problem }));
-            }
-        }
+    match check::check(&text, hits, &order) {
+        Ok(claims) => Ok(Written { text, claims }),
+        Err(problem) => Err(FallbackReason::Unsupported { problem }),
     }
-    Ok(Ok(Answer { text, route: Route::Generated, citations, fallback: None, hits: Vec::new() }))
 }
 
-/// The answer made of verbatim sentences. One whose source has changed or is gone since the search is left out.
-fn quoted(store: &Store, found: Found, options: &AnswerOptions, fallback: FallbackReason) -> Result<Answer> {
+/// The answer made of verbatim sentences.
+fn quoted(
+    sources: &mut Sources<'_>,
+    found: Found,
+    options: &AnswerOptions,
+    fallback: FallbackReason,
+) -> Result<Answer> {
+    if is_too_far(&found.hits, options) {
+        return Ok(not_told(found.hits, Some(fallback)));
+    }
     let mut text = String::new();
     let mut citations = Vec::new();
-    let mut sources = Sources::new(store);
     for quote in quote::choose(&found, options.max_quotes) {
         let mut claim =
             Claim { number: citations.len() + 1, hit: quote.hit, source_span: quote.span.clone(), answer_span: 0..0 };
@@ -255,47 +274,4 @@ fn quoted(store: &Store, found: Found, options: &AnswerOptions, fallback: Fallba
         return Ok(not_told(found.hits, Some(fallback)));
     }
     Ok(Answer { text, route: Route::Quoted, citations, fallback: Some(fallback), hits: found.hits })
-}
-
-/// Stored documents, read after the answer was made and once each.
-struct Sources<'a> {
-    store: &'a Store,
-    read: HashMap<String, Option<SourceDocument>>,
-}
-
-impl<'a> Sources<'a> {
-    fn new(store: &'a Store) -> Self {
-        Self { store, read: HashMap::new() }
-    }
-
-    /// The citation of a claim, if the stored source still says at its span what the hit said there.
-    fn citation(&mut self, claim: &Claim, hits: &[Hit]) -> Result<Option<Citation>> {
-        let Some(hit) = hits.get(claim.hit) else { return Ok(None) };
-        if !self.read.contains_key(&hit.file_id) {
-            let document = match self.store.source_document(&hit.file_id) {
-                Ok(document) => Some(document),
-                Err(RagError::NotFound { .. }) => None,
-                Err(error) => return Err(error),
-            };
-            self.read.insert(hit.file_id.clone(), document);
-        }
-        let Some(Some(document)) = self.read.get(&hit.file_id) else { return Ok(None) };
-        let Some(quote) = hit.slice(&claim.source_span) else { return Ok(None) };
-        if document.text.get(claim.source_span.clone()) != Some(quote) {
-            return Ok(None);
-        }
-        Ok(Some(Citation {
-            number: claim.number,
-            file_id: hit.file_id.clone(),
-            filename: document.filename.clone(),
-            version: document.version,
-            title: document.title.clone(),
-            section: hit.section.clone(),
-            source: document.source.clone(),
-            date: document.date.clone(),
-            quote: quote.to_owned(),
-            source_span: claim.source_span.clone(),
-            answer_span: claim.answer_span.clone(),
-        }))
-    }
 }

@@ -130,8 +130,26 @@ pub(crate) struct Gate<'a> {
     decided: BTreeMap<i64, Option<Attributes>>,
 }
 
-impl Gate<'_> {
-    fn admits(&mut self, document: i64) -> Result<bool> {
+impl<'a> Gate<'a> {
+    /// The gate of the named vector stores that are still there.
+    pub(crate) fn of_present(
+        connection: &'a Connection,
+        store_ids: &[String],
+        filter: Option<&'a Filter>,
+    ) -> Result<Self> {
+        let mut stores = Vec::with_capacity(store_ids.len());
+        for id in store_ids {
+            match vector_store_seq(connection, id) {
+                Ok(seq) => stores.push(seq),
+                Err(RagError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self { connection, stores, filter, decided: BTreeMap::new() })
+    }
+
+    /// Whether the document may answer.
+    pub(crate) fn admits(&mut self, document: i64) -> Result<bool> {
         Ok(self.attributes(document)?.is_some())
     }
 

@@ -153,7 +153,8 @@ impl Store {
     }
 }
 
-fn read_source(connection: &Connection, file_id: &str) -> Result<Option<SourceDocument>> {
+/// The stored document of a file; `None` without one.
+pub(crate) fn read_source(connection: &Connection, file_id: &str) -> Result<Option<SourceDocument>> {
     let mut statement = connection.prepare_cached(
         "SELECT files.id, filename, version, title, source, date, text
          FROM documents JOIN files ON files.seq = documents.file WHERE files.id = ?1",

@@ -20,7 +20,7 @@ use crate::parse::ParseLimits;
 use crate::{RagError, Result};
 
 pub(crate) use attachments::Ingested;
-pub(crate) use documents::{CHUNK_BITS, chunk_rows, decode_units};
+pub(crate) use documents::{CHUNK_BITS, chunk_rows, decode_units, read_source};
 pub use types::{
     File, FileCounts, FileStatus, LastError, ListOptions, MAX_FILE_BYTES, NewFile, Order, Page, SourceDocument,
     VectorStore, VectorStoreFile, VectorStoreUpdate,
