@@ -22,6 +22,7 @@ mod router;
 mod routes;
 mod serve;
 pub mod sse;
+mod stall;
 mod state;
 pub mod validate;
 

@@ -1,7 +1,8 @@
-//! The accept loop: bounded connections, a bound on slow headers, and a drain in which running answers end.
+//! The accept loop: bounded connections, a bound on slow headers and on clients that stop reading, and a drain in which running answers end.
 //! What a request means is decided by the router.
 
 use crate::router::router;
+use crate::stall::StallGuard;
 use crate::state::AppState;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -11,6 +12,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -39,8 +41,14 @@ pub async fn serve(listener: TcpListener, state: AppState, shutdown: impl Future
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((stream, place)) = accepted else { continue };
-        let connection = Connection { header_timeout: state.options.header_timeout, closed: closed.clone() };
+        let connection = Connection {
+            header_timeout: state.options.header_timeout,
+            write_timeout: state.options.write_timeout,
+            closed: closed.clone(),
+        };
         let service = TowerToHyperService::new(service.clone());
+        // Small events must not wait for more of them. A socket that cannot do this is still served.
+        let _ = stream.set_nodelay(true);
         connections.spawn(async move {
             connection.run(stream, service).await;
             drop(place);
@@ -86,16 +94,16 @@ async fn drain(state: &AppState, connections: &mut JoinSet<()>) {
 
 struct Connection {
     header_timeout: Duration,
+    write_timeout: Duration,
     closed: watch::Receiver<bool>,
 }
 
 impl Connection {
-    async fn run(mut self, stream: TcpStream, service: TowerToHyperService<axum::Router>) {
-        // Small events must not wait for more of them. A socket that cannot do this is still served.
-        let _ = stream.set_nodelay(true);
+    async fn run(mut self, stream: impl AsyncRead + AsyncWrite + Unpin, service: TowerToHyperService<axum::Router>) {
+        let stream = TokioIo::new(StallGuard::new(stream, self.write_timeout));
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.header_timeout);
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection = pin!(builder.serve_connection(stream, service));
         // A sender that is gone means the same as one that says so. The guard must not live across an await.
         let closing = async { drop(self.closed.wait_for(|closing| *closing).await) };
         let ended = tokio::select! {
@@ -108,5 +116,36 @@ impl Connection {
         if let Err(error) = ended {
             tracing::debug!(%error, "connection ended early");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::ServerOptions;
+    use sconce_rag::{NewFile, Store};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_client_that_stops_reading_loses_its_connection_and_its_place() {
+        let write_timeout = Duration::from_millis(50);
+        let options = ServerOptions { write_timeout, max_concurrent_requests: 1, ..ServerOptions::default() };
+        let state = AppState::new(None, Arc::new(Store::in_memory().unwrap()), options);
+        let new = NewFile { filename: "a.txt", bytes: &[b'a'; 1 << 20], purpose: "assistants" };
+        let file = state.store.create_file(&new).unwrap();
+        // A pipe that holds less than the answer.
+        let (mut client, server) = tokio::io::duplex(1 << 10);
+        let (_closing, closed) = watch::channel(false);
+        let connection = Connection { header_timeout: Duration::from_secs(15), write_timeout, closed };
+        let running = tokio::spawn(connection.run(server, TowerToHyperService::new(router(state.clone()))));
+        let request = format!("GET /v1/files/{}/content HTTP/1.1\r\nHost: a\r\n\r\n", file.id);
+        client.write_all(request.as_bytes()).await.unwrap();
+        client.read_u8().await.unwrap();
+        // The client stays and reads no more: only the server can end this.
+        running.await.unwrap();
+        assert_eq!(state.requests().available_permits(), 1);
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.len() < 1 << 20, "{}", rest.len());
     }
 }

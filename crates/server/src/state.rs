@@ -38,6 +38,8 @@ pub struct ServerOptions {
     pub header_timeout: Duration,
     /// Time a client has to send its body.
     pub body_timeout: Duration,
+    /// Time in which a client may take nothing of what is sent before its connection is cut, and its place freed.
+    pub write_timeout: Duration,
     /// Time within which `/ready` wants a sign of life from the engine.
     pub canary_timeout: Duration,
     /// Time that running answers get after a shutdown begins.
@@ -61,6 +63,7 @@ impl Default for ServerOptions {
             max_answers: 64,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
             canary_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(10),
