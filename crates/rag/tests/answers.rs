@@ -3,7 +3,7 @@
 
 use sconce_rag::{
     Answer, AnswerOptions, AnswerPrompt, Attributes, FallbackReason, Generator, GeneratorError, Metadata, NewFile,
-    Route, Store, answer,
+    RagError, Route, Store, answer,
 };
 
 const BAKERS: &str = "# Bakers\n\n## Pay\n\nThe median annual wage for bakers was $36,650 in May 2024.\n";
@@ -89,4 +89,44 @@ fn an_answer_does_not_rest_on_a_prompt_with_a_passage_that_went() {
     assert_eq!(answer.route, Route::Quoted);
     assert!(answer.text.contains("$36,650"), "{}", answer.text);
     assert!(!format!("{answer:?}").contains("38,100"), "{answer:?}");
+}
+
+#[test]
+fn the_number_of_results_bounds_what_is_cited_and_returned() {
+    let fixture = fixture();
+    let ask = |max_num_results| {
+        let options = AnswerOptions { max_num_results, max_quotes: 10, ..fixture.options() };
+        answer(&fixture.store, "What is the median annual wage?", &options, None).expect("an answer")
+    };
+    assert_eq!((ask(None).hits.len(), ask(None).citations.len()), (2, 2));
+    assert_eq!((ask(Some(1)).hits.len(), ask(Some(1)).citations.len()), (1, 1));
+}
+
+#[test]
+fn the_score_threshold_is_put_to_every_result() {
+    let fixture = fixture();
+    let ask = |score_threshold| {
+        let options = AnswerOptions { score_threshold, ..fixture.options() };
+        answer(&fixture.store, "What is the median annual wage for bakers?", &options, None).expect("an answer")
+    };
+    let scores: Vec<f64> = ask(Some(0.0)).hits.iter().map(|hit| hit.score).collect();
+    assert!(scores.len() == 2 && scores[0] > scores[1], "{scores:?}");
+    let between = ask(Some(scores[0]));
+    assert_eq!((between.route, between.hits.len()), (Route::Quoted, 1));
+    let above = ask(Some(1.0));
+    assert_eq!((above.route, above.hits.len()), (Route::NotFound, 0));
+}
+
+#[test]
+fn bounds_out_of_range_are_named() {
+    let fixture = fixture();
+    let bad = [
+        (AnswerOptions { max_num_results: Some(0), ..fixture.options() }, "max_num_results"),
+        (AnswerOptions { max_num_results: Some(51), ..fixture.options() }, "max_num_results"),
+        (AnswerOptions { score_threshold: Some(1.5), ..fixture.options() }, "score_threshold"),
+    ];
+    for (options, name) in bad {
+        let error = answer(&fixture.store, "wage", &options, None).expect_err(name);
+        assert!(matches!(&error, RagError::Invalid { field, .. } if field == name), "{error}");
+    }
 }

@@ -22,7 +22,7 @@ pub use prompt::{AnswerPrompt, Passage, REFUSAL};
 /// The text of an answer when the documents do not tell.
 pub const NOT_TOLD: &str = "The documents do not tell.";
 
-/// Hits that are looked through for quotes, at least.
+/// Hits that are looked through for quotes where the request does not say.
 const QUOTED_HITS: usize = 20;
 
 /// Writes an answer from numbered passages: a chat model, seen from here.
@@ -53,13 +53,25 @@ pub struct AnswerOptions {
     pub max_passages: usize,
     /// Sentences of a quoted answer: 1 to 10.
     pub max_quotes: usize,
-    /// Below this score of the best passage the documents do not tell: 0 to 1.
+    /// Below this score of the best passage the documents do not tell: 0 to 1. A `score_threshold` takes its place.
     pub min_score: f64,
+    /// Hits that are looked at, cited and returned at most: 1 to 50. `None` looks at as many as make a good answer.
+    pub max_num_results: Option<usize>,
+    /// Hits below this score are not looked at, cited or returned: 0 to 1.
+    pub score_threshold: Option<f64>,
 }
 
 impl Default for AnswerOptions {
     fn default() -> Self {
-        Self { store_ids: Vec::new(), filters: None, max_passages: 8, max_quotes: 3, min_score: 0.3 }
+        Self {
+            store_ids: Vec::new(),
+            filters: None,
+            max_passages: 8,
+            max_quotes: 3,
+            min_score: 0.3,
+            max_num_results: None,
+            score_threshold: None,
+        }
     }
 }
 
@@ -174,9 +186,9 @@ pub fn answer(
     options.check()?;
     let store_ids: Vec<&str> = options.store_ids.iter().map(String::as_str).collect();
     let search = SearchOptions {
-        max_num_results: options.max_passages.max(QUOTED_HITS),
+        max_num_results: options.max_num_results.unwrap_or(options.max_passages.max(QUOTED_HITS)),
         filters: options.filters.clone(),
-        score_threshold: 0.0,
+        score_threshold: options.score_threshold.unwrap_or(0.0),
     };
     let mut found = store.find(&store_ids, question, &search)?;
     if is_too_far(&found.hits, options) {
@@ -211,7 +223,7 @@ pub fn answer(
 
 /// Whether even the best hit is too far from the question to answer it.
 fn is_too_far(hits: &[Hit], options: &AnswerOptions) -> bool {
-    hits.first().is_none_or(|best| best.score < options.min_score)
+    hits.first().is_none_or(|best| best.score < options.score_threshold.unwrap_or(options.min_score))
 }
 
 fn not_told(hits: Vec<Hit>, fallback: Option<FallbackReason>) -> Answer {
