@@ -66,6 +66,16 @@ pub enum RagError {
         /// What is allowed.
         limit: usize,
     },
+    /// Markup that means far more elements or text than it has bytes.
+    #[error(
+        "{file} grows far beyond its {bytes} bytes when its markup is followed; close the tags that it leaves open"
+    )]
+    Overgrown {
+        /// The document's name.
+        file: String,
+        /// Its size.
+        bytes: usize,
+    },
     /// More chunks than one document may have.
     #[error("{file} falls into more than {limit} chunks; split it into several files")]
     TooManyChunks {
@@ -158,6 +168,7 @@ impl RagError {
                 | Self::NoText { .. }
                 | Self::TooLarge { .. }
                 | Self::TooDeep { .. }
+                | Self::Overgrown { .. }
                 | Self::TooManyChunks { .. }
                 | Self::UnsupportedFormat { .. }
         )

@@ -3,6 +3,7 @@
 
 mod furniture;
 mod html;
+mod html_tree;
 mod markdown;
 mod text;
 
@@ -78,7 +79,7 @@ pub enum BlockKind {
 ///
 /// # Errors
 /// [`RagError::UnsupportedFormat`], [`RagError::TooLarge`], [`RagError::Binary`], [`RagError::NotUtf8`],
-/// [`RagError::TooDeep`], and [`RagError::NoText`] where nothing is left to index.
+/// [`RagError::TooDeep`], [`RagError::Overgrown`], and [`RagError::NoText`] where nothing is left to index.
 pub fn parse_document(file: &str, bytes: &[u8], limits: &ParseLimits) -> Result<Document> {
     let format = Format::of(file).ok_or_else(|| RagError::UnsupportedFormat { file: file.to_owned() })?;
     let text = decode(file, bytes, limits)?;
@@ -86,8 +87,10 @@ pub fn parse_document(file: &str, bytes: &[u8], limits: &ParseLimits) -> Result<
     let document = match format {
         Format::Markdown => markdown::parse(text, &stem),
         Format::Text => text::parse(text, &stem),
-        Format::Html => html::parse(text, &stem, limits.max_depth)
-            .map_err(|html::TooDeep| RagError::TooDeep { file: file.to_owned(), limit: limits.max_depth })?,
+        Format::Html => html::parse(text, &stem, limits.max_depth).map_err(|fault| match fault {
+            html_tree::Fault::TooDeep => RagError::TooDeep { file: file.to_owned(), limit: limits.max_depth },
+            html_tree::Fault::Overgrown => RagError::Overgrown { file: file.to_owned(), bytes: text.len() },
+        })?,
     };
     if document.sections.iter().all(|section| section.blocks.is_empty()) {
         return Err(RagError::NoText { file: file.to_owned() });
