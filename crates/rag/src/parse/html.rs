@@ -58,6 +58,7 @@ pub(super) fn parse(text: &str, file_stem: &str, max_depth: usize) -> Result<Doc
         line: String::new(),
         items: 0,
         max_depth,
+        max_text: text.len() * 2 + 1_024,
         link_targets: link_targets(&page),
     };
     extractor.children(page.root_element(), 0)?;
@@ -116,6 +117,8 @@ struct Extractor {
     /// How many list items are open.
     items: usize,
     max_depth: usize,
+    /// Bytes of text that a page of this size can honestly give: bullets and line ends are added to its own.
+    max_text: usize,
     /// Ids that links in the page lead to.
     link_targets: HashSet<String>,
 }
@@ -214,7 +217,7 @@ impl Extractor {
     fn definitions(&mut self, list: ElementRef<'_>, depth: usize) -> Result<(), Fault> {
         self.flush();
         let mut term = String::new();
-        for element in list.descendent_elements() {
+        for element in own_terms(list) {
             match element.value().name() {
                 "dt" => term = self.inline_text(element, depth)?,
                 "dd" => {
@@ -231,6 +234,9 @@ impl Extractor {
 
     /// The text of an element as if all inside it were inline.
     fn inline_text(&mut self, element: ElementRef<'_>, depth: usize) -> Result<String, Fault> {
+        if self.text.len() > self.max_text {
+            return Err(Fault::Overgrown);
+        }
         let outer = std::mem::take(&mut self.line);
         let result = self.collect_inline(element, depth);
         let line = std::mem::replace(&mut self.line, outer);
@@ -302,6 +308,21 @@ impl Extractor {
         self.text.push_str(block);
         self.pieces.push(Piece::Block(kind, start..self.text.len()));
     }
+}
+
+/// The terms and definitions of a list, in order: its children, or those of a `div` that groups them, as HTML has it. A list
+/// inside a definition is text of that definition.
+fn own_terms(list: ElementRef<'_>) -> Vec<ElementRef<'_>> {
+    let is_own = |element: &ElementRef<'_>| matches!(element.value().name(), "dt" | "dd");
+    let mut own = Vec::new();
+    for child in list.child_elements() {
+        match child.value().name() {
+            "div" => own.extend(child.child_elements().filter(is_own)),
+            _ if is_own(&child) => own.push(child),
+            _ => {}
+        }
+    }
+    own
 }
 
 /// Runs of white space become one space, line breaks one new line.
@@ -392,5 +413,24 @@ mod tests {
             ("Summary", BlockKind::Paragraph, "A tab."),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_list_inside_a_definition_is_told_once() {
+        let page = format!("<dl><dt>t<dd>{}deep{}", "<dl><dd>".repeat(60), "</dl>".repeat(60));
+        let document = parse(&page, "file", 256).expect("not too deep");
+        assert_eq!(document.text.matches("deep").count(), 1, "{}", document.text);
+        let grouped = parse("<dl><div><dt>a<dd>b</div><div><dt>c<dd>d</div></dl>", "file", 256).expect("a small page");
+        assert_eq!(grouped.text, "a | b\nc | d");
+    }
+
+    #[test]
+    fn text_that_grows_beyond_the_page_is_refused() {
+        // Rows of a drawing's namespace nest, so each of them holds the text of those inside it.
+        let page = format!("<table><tr><td><math>{}{}", "<tr><td>".repeat(100), "long ".repeat(2_000));
+        match parse(&page, "file", 256) {
+            Err(fault) => assert_eq!(fault, Fault::Overgrown),
+            Ok(document) => assert!(document.text.len() <= page.len() * 2 + 1_024),
+        }
     }
 }
