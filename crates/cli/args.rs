@@ -1,6 +1,5 @@
 //! What the command line says. Ranges are checked here, so that no command checks them again.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
@@ -75,6 +74,9 @@ pub(crate) struct ModelArguments {
     /// Share of the KV cache that only requests with this cache_salt use, as NAME=SHARE; may be repeated.
     #[arg(long, value_name = "NAME=SHARE", value_parser = quota)]
     pub(crate) kv_quota: Vec<(String, f64)>,
+    /// Keep document context in the KV cache before everything else.
+    #[arg(long)]
+    pub(crate) pin_documents: bool,
     /// Tokens per KV block.
     #[arg(long, default_value_t = 32, value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) block_size: u16,
@@ -112,7 +114,7 @@ pub(crate) struct ServeArguments {
     pub(crate) model: ModelArguments,
     /// Address to listen on; 0.0.0.0 for every network.
     #[arg(long, default_value = "127.0.0.1")]
-    pub(crate) host: IpAddr,
+    pub(crate) host: String,
     /// Port to listen on; 0 takes a free one.
     #[arg(long, default_value_t = 8080)]
     pub(crate) port: u16,

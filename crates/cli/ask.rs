@@ -1,11 +1,14 @@
 //! `sconce ask`: one question, one cited answer.
 
 use anyhow::{Context, Result, bail};
-use sconce_rag::{Answer, AnswerOptions, FallbackReason, Generator, Route};
+use sconce_rag::{Answer, AnswerOptions, FallbackReason, Generator, Route, Store};
 use serde_json::json;
 
 use crate::args::AskArguments;
 use crate::{library, model};
+
+/// Vector stores that one question may ask.
+const MAX_STORES: usize = 16;
 
 /// Answers from the store; with a model, in its words where they pass the check.
 pub(crate) fn run(arguments: &AskArguments) -> Result<()> {
@@ -15,7 +18,7 @@ pub(crate) fn run(arguments: &AskArguments) -> Result<()> {
             Some(found) => vec![found.id],
             None => bail!("there is no vector store {name:?}; `sconce ingest FOLDER --store {name}` makes one"),
         },
-        None => library::vector_stores(&library.store)?.into_iter().take(16).map(|store| store.id).collect(),
+        None => every_store(&library.store)?,
     };
     if store_ids.is_empty() {
         bail!("there are no documents yet; `sconce ingest FOLDER` reads some");
@@ -34,6 +37,16 @@ pub(crate) fn run(arguments: &AskArguments) -> Result<()> {
         print_text(&answer)
     }
     Ok(())
+}
+
+/// Every vector store, as far as one question may ask.
+fn every_store(store: &Store) -> Result<Vec<String>> {
+    let mut ids: Vec<String> = library::vector_stores(store)?.into_iter().map(|store| store.id).collect();
+    if ids.len() > MAX_STORES {
+        eprintln!("asking the newest {MAX_STORES} of {} vector stores; name another with --store", ids.len());
+        ids.truncate(MAX_STORES);
+    }
+    Ok(ids)
 }
 
 fn print_json(answer: &Answer) -> Result<()> {

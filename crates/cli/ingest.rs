@@ -10,6 +10,10 @@ use crate::{library, progress};
 
 /// Reads the folder; files at fault are named and passed over, and make the command fail only when nothing was read.
 pub(crate) fn run(arguments: &IngestArguments) -> Result<()> {
+    // Before anything is made: a mistyped folder leaves nothing behind.
+    if !arguments.folder.is_dir() {
+        bail!("{} is not a folder", arguments.folder.display());
+    }
     let library = library::open(&arguments.library)?;
     let store = &library.store;
     let target = match library::find(store, &arguments.store)? {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use etcetera::BaseStrategy;
 use include_dir::{Dir, include_dir};
-use sconce_rag::{Attributes, ListOptions, Metadata, NewFile, Store, VectorStore};
+use sconce_rag::{Attributes, ListOptions, Metadata, NewFile, Store, VectorStore, VectorStoreUpdate};
 
 use crate::args::LibraryArguments;
 use crate::progress;
@@ -19,47 +19,66 @@ pub(crate) const SAMPLE_STORE: &str = "sample roles";
 pub(crate) struct Library {
     pub(crate) store: Store,
     pub(crate) path: PathBuf,
-    /// Whether it was made just now.
-    pub(crate) is_new: bool,
 }
 
 /// Opens the store, making its folder if needed.
 pub(crate) fn open(arguments: &LibraryArguments) -> Result<Library> {
     let folder = match &arguments.data_dir {
         Some(folder) => folder.clone(),
-        None => etcetera::choose_base_strategy()
-            .context("no home folder; name one with --data-dir")?
-            .data_dir()
-            .join("sconce"),
+        None => {
+            let strategy = etcetera::choose_base_strategy().context("no home folder; name one with --data-dir")?;
+            strategy.data_dir().join("sconce")
+        }
     };
     std::fs::create_dir_all(&folder).with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
     let path = folder.join("documents.db");
-    let is_new = !path.exists();
     let store =
         Store::open(&path).with_context(|| format!("the document store {} cannot be opened", path.display()))?;
-    Ok(Library { store, path, is_new })
+    Ok(Library { store, path })
 }
 
-/// Opens the store and fills a fresh one with the sample documents.
+/// Opens the store and fills one without documents with the sample documents.
 pub(crate) fn open_with_samples(arguments: &LibraryArguments) -> Result<Library> {
     let library = open(arguments)?;
-    if library.is_new {
-        add_samples(&library.store)?;
+    let stores = vector_stores(&library.store)?;
+    // Interrupted half-way, the samples are completed; a user's own documents are left alone.
+    let samples = stores.iter().find(|store| store.name == SAMPLE_STORE);
+    let held = stores.iter().map(|store| store.file_counts.total).sum::<u64>();
+    let complete = SAMPLE_ROLES.files().count() as u64;
+    match samples {
+        None if held == 0 => add_samples(&library.store, None)?,
+        Some(store) if store.file_counts.total < complete && store.metadata.is_empty() => {
+            add_samples(&library.store, Some(store.id.clone()))?;
+        }
+        _ => {}
     }
     Ok(library)
 }
 
-fn add_samples(store: &Store) -> Result<()> {
-    let target = store.create_vector_store(SAMPLE_STORE, &Metadata::new())?;
-    let files: Vec<_> = SAMPLE_ROLES.files().collect();
-    let bar = progress::items(files.len() as u64, "sample documents");
-    for file in files {
+/// Adds the sample documents that are missing, and marks the vector store when all are there.
+fn add_samples(store: &Store, target: Option<String>) -> Result<()> {
+    let target = match target {
+        Some(id) => id,
+        None => store.create_vector_store(SAMPLE_STORE, &Metadata::new())?.id,
+    };
+    let options = ListOptions { limit: 100, ..ListOptions::default() };
+    let mut present = Vec::new();
+    for attached in store.list_attached(&target, None, &options)?.data {
+        present.push(store.get_file(&attached.id)?.filename);
+    }
+    let bar = progress::items(SAMPLE_ROLES.files().count() as u64, "sample documents");
+    for file in SAMPLE_ROLES.files() {
+        bar.inc(1);
         let name = file.path().file_name().unwrap_or_default().to_string_lossy();
+        if present.iter().any(|known| *known == name) {
+            continue;
+        }
         let new = NewFile { filename: &name, bytes: file.contents(), purpose: "assistants" };
         let stored = store.create_file(&new)?;
-        store.attach(&target.id, &stored.id, &Attributes::new())?;
-        bar.inc(1);
+        store.attach(&target, &stored.id, &Attributes::new())?;
     }
+    let done = Metadata::from([("samples".to_owned(), "complete".to_owned())]);
+    store.update_vector_store(&target, &VectorStoreUpdate { metadata: Some(done), ..VectorStoreUpdate::default() })?;
     bar.finish_and_clear();
     Ok(())
 }

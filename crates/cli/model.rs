@@ -51,6 +51,7 @@ fn config(path: &Path, arguments: &ModelArguments) -> EngineConfig {
             KvDtype::F32 => KvCacheDtype::F32,
         },
         kv_quotas: arguments.kv_quota.clone(),
+        pin_documents: arguments.pin_documents,
         step_target: Duration::from_millis(u64::from(arguments.step_target_ms)),
         pipeline_depth: usize::from(arguments.pipeline_depth),
         ..EngineConfig::default()

@@ -4,36 +4,38 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use sconce_engine::EngineHandle;
 use sconce_server::{AppState, ServerOptions};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::ServeArguments;
 use crate::{library, model};
 
 /// Serves until Ctrl-C or SIGTERM, then drains.
 pub(crate) fn run(arguments: &ServeArguments) -> Result<()> {
-    let library = if arguments.no_sample_corpus {
-        library::open(&arguments.library)
-    } else {
-        library::open_with_samples(&arguments.library)
-    };
-    let library = library?;
+    let samples = !arguments.no_sample_corpus;
+    let open = if samples { library::open_with_samples } else { library::open };
+    let library = open(&arguments.library)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
+    // Before the model, whose loading may take long: a port that is taken is said at once.
+    let (host, port) = (arguments.host.as_str(), arguments.port);
+    let listener = runtime
+        .block_on(TcpListener::bind((host, port)))
+        .with_context(|| format!("{host}:{port} cannot be listened on; choose another with --host and --port"))?;
+    let address = listener.local_addr().context("the listener has no address")?;
     let started = model::start(&arguments.model)?;
     let (engine, thread) = started.map_or((None, None), |(engine, thread)| (Some(engine), Some(thread)));
     let options =
         ServerOptions { api_key: arguments.api_key.clone(), cors: arguments.cors, ..ServerOptions::default() };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
-    let address = SocketAddr::new(arguments.host, arguments.port);
     let hint = curl_hint(&library, engine.is_some())?;
     let store_path = library.path.clone();
     let state = AppState::new(engine.clone(), Arc::new(library.store), options);
     runtime.block_on(async {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("{address} cannot be listened on; choose another with --port"))?;
-        let address = listener.local_addr().context("the listener has no address")?;
+        // Signals are caught before anybody is told that the server is there.
+        let shutdown = Signals::catch()?.first(engine.clone());
         greet(address, engine.as_ref().map(|engine| engine.model().id.as_str()), &store_path, &hint);
-        sconce_server::serve(listener, state, shutdown_signal()).await.context("the server failed")
+        sconce_server::serve(listener, state, shutdown).await.context("the server failed")
     })?;
     drop(engine);
     if let Some(thread) = thread {
@@ -81,25 +83,35 @@ fn greet(address: SocketAddr, model: Option<&str>, store: &std::path::Path, hint
     println!("Ctrl-C drains and ends.");
 }
 
-/// Resolves at Ctrl-C or SIGTERM.
-async fn shutdown_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-        match terminate {
-            Ok(mut terminate) => {
-                tokio::select! {
-                    _ = interrupt => {}
-                    _ = terminate.recv() => {}
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "SIGTERM cannot be caught; Ctrl-C still ends the server");
-                let _ = interrupt.await;
-            }
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self> {
+        let catch = |kind| signal(kind).context("signals cannot be caught");
+        Ok(Self { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
-    #[cfg(not(unix))]
-    let _ = interrupt.await;
+
+    /// Resolves at the first signal, which drains; a second one ends what still runs.
+    async fn first(mut self, engine: Option<EngineHandle>) {
+        self.next().await;
+        eprintln!("draining; once more ends running answers");
+        tokio::spawn(async move {
+            self.next().await;
+            match engine {
+                Some(engine) => engine.cut(),
+                None => std::process::exit(130),
+            }
+        });
+    }
 }
