@@ -79,7 +79,7 @@ fn when_the_first_of_them_is_aborted_half_way_the_next_takes_over() {
     // Small steps, so that "half-way" lasts.
     let (_data, server) = serve_tiny(&["--max-num-batched-tokens", "64"]);
     let before = server.metric("sconce_computed_tokens_total");
-    let mut body = completion(&with_tail(prefix(3000), 99), 4);
+    let mut body = completion(&with_tail(prefix(3000), 99), 900);
     body["stream"] = true.into();
     let leader = server.send("POST", "/v1/completions", Some(&body.to_string()));
     let began = Instant::now();
@@ -94,8 +94,10 @@ fn when_the_first_of_them_is_aborted_half_way_the_next_takes_over() {
                 assert_eq!(status, 200, "{answer}");
             });
         }
+        assert!(server.metric("sconce_computed_tokens_total") - before < 3000.0, "it is aborted half-way");
         drop(leader);
     });
+    assert!(server.get("/metrics").1.contains("sconce_requests_finished_total{reason=\"abort\"} 1"));
     let computed = server.metric("sconce_computed_tokens_total") - before;
     assert!(computed <= 3000.0 + 8.0 * (32.0 + 15.0 + 3.0), "computed {computed}");
     assert!(computed >= 3000.0);
@@ -135,7 +137,7 @@ fn a_bad_request_names_its_field_and_the_server_goes_on() {
 }
 
 #[test]
-fn a_stream_that_nobody_reads_holds_up_nobody_else_and_ends_at_the_drain() {
+fn a_stream_that_nobody_reads_holds_up_nobody_else_and_its_end_frees_its_blocks() {
     let (_data, server) = serve_tiny(&[]);
     let mut body = completion(&prefix(16), 3000);
     body["stream"] = true.into();

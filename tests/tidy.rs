@@ -167,7 +167,8 @@ fn unsafe_code_lives_in_kernels_and_the_weight_map_only_and_says_why_it_is_sound
                 let allowed = home || path.to_string_lossy().contains("/model/src/gguf/");
                 assert!(allowed, "{}:{}: {word}code does not belong here", path.display(), number + 1);
                 let before: Vec<&str> = text.lines().take(number).collect();
-                let explained = before.iter().rev().take(12).any(|line| line.contains("SAFETY") || line.contains("# Safety"));
+                let explained =
+                    before.iter().rev().take(12).any(|line| line.contains("SAFETY") || line.contains("# Safety"));
                 assert!(explained, "{}:{}: say why it is sound", path.display(), number + 1);
             }
         }

@@ -55,7 +55,7 @@ fn prompts(handle: &EngineHandle, count: usize) -> Vec<GenerateRequest> {
             let length = 1 + index * 399 / count.max(2).saturating_sub(1);
             let text: Vec<&str> =
                 (0..length).map(|at| words[(at * at + index * 7 + at * index) % words.len()]).collect();
-            let mut request = greedy(handle, &text.join(" "), 24);
+            let mut request = greedy(handle, &text.join(" "), 40);
             request.prompt.truncate(length);
             request
         })
@@ -86,7 +86,7 @@ fn thirty_two_prompts_that_join_while_others_decode_answer_as_alone() {
         let config = EngineConfig {
             pipeline_depth,
             block_size: 16,
-            kv_memory_bytes: Some(16 * 5 * 2 * 4 * 8 * 2 * 90),
+            kv_memory_bytes: Some(16 * 5 * 2 * 4 * 8 * 2 * 48),
             step_target: Duration::from_millis(5),
             ..EngineConfig::default()
         };
@@ -106,6 +106,7 @@ fn thirty_two_prompts_that_join_while_others_decode_answer_as_alone() {
                 .collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
         });
+        assert!(crowd.metrics().preemptions.get() > 0, "the pool is too small for everyone");
         for (index, (request, (_, ids, ..))) in requests.into_iter().zip(together).enumerate() {
             let (_, alone_ids, ..) = collect(&alone, request);
             assert_eq!(ids, alone_ids, "prompt {index} at depth {pipeline_depth}");
