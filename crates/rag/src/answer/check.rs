@@ -13,6 +13,8 @@ use crate::sentence::sentences;
 
 /// Bytes of a generated answer that are looked at; a longer one is no answer of one to three sentences.
 const MAX_ANSWER_BYTES: usize = 8 << 10;
+/// Sentences of a generated answer at most, for the same reason.
+const MAX_SENTENCES: usize = 32;
 /// Share of a sentence's content words that its passages must hold.
 const LEAST_SUPPORT: f64 = 0.6;
 /// Units cited for one sentence at most.
@@ -40,8 +42,15 @@ pub(super) fn check(text: &str, hits: &[Hit], order: &[usize]) -> Result<Vec<Cla
     if text.len() > MAX_ANSWER_BYTES {
         return Err(format!("the answer has {} bytes; at most {MAX_ANSWER_BYTES} are checked", text.len()));
     }
+    let found = cited_sentences(text);
+    if found.len() > MAX_SENTENCES {
+        return Err(format!("the answer has {} sentences; at most {MAX_SENTENCES} are checked", found.len()));
+    }
     let mut claims = Vec::new();
-    for sentence in cited_sentences(text) {
+    for mut sentence in found {
+        // A passage that is named again and again is read once.
+        sentence.passages.sort_unstable();
+        sentence.passages.dedup();
         if sentence.passages.is_empty() {
             return Err(format!("no passage is named for: {}", sentence.text));
         }
@@ -286,6 +295,14 @@ mod tests {
         let hits = [hit("They work at night.")];
         let problem = check("They work at night [1]. Bakers: Pay [1].", &hits, &[0]).err().expect("refused");
         assert!(problem.contains("no sentence of the passage"), "{problem}");
+    }
+
+    #[test]
+    fn a_passage_named_again_and_again_is_one_passage() {
+        let answer = format!("Bakers work at night [{}1].", "1,".repeat(3_000));
+        assert_eq!(quotes(&answer), Ok(vec!["Bakers work at night.".to_owned()]));
+        let problem = quotes(&"Bakers work at night [1]. ".repeat(40)).expect_err("too many");
+        assert!(problem.contains("40 sentences"), "{problem}");
     }
 
     #[test]
