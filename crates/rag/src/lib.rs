@@ -6,6 +6,9 @@
 //! - A document, its chunks, its index rows and its role names change in one transaction: nothing deleted can answer.
 //! - Filters are exact: they decide before ranking, so a filtered search loses no result to an unfiltered one.
 //!
+//! How telling a word is, is counted over the whole SQLite file and not for each vector store: documents of another store
+//! move scores a little, and are never seen. Who must not share even that keeps two files.
+//!
 //! Synchronous, and free of tokio, candle, HTTP and the engine. A chat model comes in through [`Generator`] only.
 
 mod analyze;

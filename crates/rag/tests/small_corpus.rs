@@ -139,6 +139,26 @@ fn another_vector_store_sees_nothing_of_this_one() {
 }
 
 #[test]
+fn roles_of_another_vector_store_change_nothing() {
+    let store = Store::in_memory().expect("a store in memory");
+    let put = |vector_store: &str, name: &str, text: &str| {
+        let file = upload(&store, name, text.as_bytes());
+        store.attach(vector_store, &file, &Attributes::new()).expect("attached");
+    };
+    let other = store.create_vector_store("other", &Metadata::new()).expect("a vector store").id;
+    let mine = store.create_vector_store("mine", &Metadata::new()).expect("a vector store").id;
+    // A whole title in another store, and more of them than are looked at by a fixed number.
+    for index in 0..70 {
+        put(&other, &format!("auditors-{index}.md"), "# Auditors\n\nThe weather was fine.\n");
+    }
+    put(&mine, "accountants.md", "# Accountants and Auditors\n\n## Pay\n\nThey earn a wage of $81,680 a year.\n");
+    put(&mine, "misc.md", "# Miscellany\n\n## Pay\n\nAuditors earn a wage, and auditors know what auditors earn.\n");
+    let hits = store.search(&[&mine], "What wage do auditors earn?", &SearchOptions::default()).expect("a search");
+    let scores: Vec<(&str, f64)> = hits.iter().map(|hit| (hit.title.as_str(), hit.score)).collect();
+    assert_eq!(scores[0].0, "Accountants and Auditors", "{scores:?}");
+}
+
+#[test]
 fn filters_decide_before_ranking() {
     let fixture = fixture();
     let year = |value: f64| Filter::Lt { key: "year".into(), value: AttributeValue::Number(value) };

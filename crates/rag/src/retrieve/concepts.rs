@@ -202,32 +202,39 @@ fn weigh_roles(query: &mut Query, question: &[Word]) {
     }
 }
 
-/// Roles that the question names: the longest names first, each word in one name only.
+/// Roles that the question names: the longest names first, each word in one name only. Only documents that the gate lets
+/// in count, so that those of another vector store change nothing.
 fn match_roles(connection: &Connection, question: &[Word], gate: &mut Gate<'_>) -> Result<Vec<RoleMatch>> {
-    let mut statement =
-        connection.prepare_cached("SELECT document, whole FROM role_names WHERE phrase = ?1 LIMIT 64")?;
     let mut taken = vec![false; question.len()];
     let mut roles = Vec::new();
     for span in name_spans(question) {
         if span.words.iter().any(|index| taken[*index]) {
             continue;
         }
-        let rows = statement.query_map([&span.phrase], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)))?;
-        let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-        let whole = rows.iter().any(|(_, whole)| *whole);
-        let mut documents = Vec::new();
-        for (document, is_whole) in rows {
-            if is_whole == whole && gate.admits(document)? {
-                documents.push(document);
-            }
-        }
-        if documents.is_empty() || documents.len() > MAX_ROLE_DOCUMENTS {
-            continue;
-        }
+        let Some((documents, strength)) = role_documents(connection, &span.phrase, gate)? else { continue };
         span.words.iter().for_each(|index| taken[*index] = true);
-        roles.push(RoleMatch { documents, words: span.words, strength: if whole { 1.0 } else { PART_STRENGTH } });
+        roles.push(RoleMatch { documents, words: span.words, strength });
     }
     Ok(roles)
+}
+
+/// The documents that a name names, those whose whole title it is before those where it is a part; `None` where there are
+/// none or too many.
+fn role_documents(connection: &Connection, phrase: &str, gate: &mut Gate<'_>) -> Result<Option<(Vec<i64>, f64)>> {
+    let mut statement = connection.prepare_cached("SELECT document, whole FROM role_names WHERE phrase = ?1")?;
+    let mut rows = statement.query([phrase])?;
+    let (mut whole, mut parts) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        let (document, is_whole): (i64, bool) = (row.get(0)?, row.get(1)?);
+        if gate.admits(document)? {
+            if is_whole { &mut whole } else { &mut parts }.push(document);
+        }
+        if whole.len() > MAX_ROLE_DOCUMENTS {
+            return Ok(None);
+        }
+    }
+    let (documents, strength) = if whole.is_empty() { (parts, PART_STRENGTH) } else { (whole, 1.0) };
+    Ok((1..=MAX_ROLE_DOCUMENTS).contains(&documents.len()).then_some((documents, strength)))
 }
 
 /// Chunks that hold a stem.
