@@ -155,7 +155,8 @@ fn roles_of_another_vector_store_change_nothing() {
     put(&mine, "misc.md", "# Miscellany\n\n## Pay\n\nAuditors earn a wage, and auditors know what auditors earn.\n");
     let hits = store.search(&[&mine], "What wage do auditors earn?", &SearchOptions::default()).expect("a search");
     let scores: Vec<(&str, f64)> = hits.iter().map(|hit| (hit.title.as_str(), hit.score)).collect();
-    assert_eq!(scores[0].0, "Accountants and Auditors", "{scores:?}");
+    // The others lose much of their score, because a role is named.
+    assert!(scores[0].0 == "Accountants and Auditors" && scores[1].1 < 0.8 * scores[0].1, "{scores:?}");
 }
 
 #[test]

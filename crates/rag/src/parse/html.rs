@@ -7,6 +7,7 @@ use std::ops::Range;
 use scraper::node::Node;
 use scraper::{ElementRef, Html, Selector};
 
+use super::html_facts::PageFacts;
 use super::html_tree::{Fault, build};
 use super::{BlockKind, Document, Outline, furniture};
 
@@ -60,6 +61,7 @@ pub(super) fn parse(text: &str, file_stem: &str, max_depth: usize) -> Result<Doc
         max_depth,
         max_text: text.len() * 2 + 1_024,
         link_targets: link_targets(&page),
+        facts: PageFacts::of_page(&page),
     };
     extractor.children(page.root_element(), 0)?;
     extractor.flush();
@@ -121,6 +123,7 @@ struct Extractor {
     max_text: usize,
     /// Ids that links in the page lead to.
     link_targets: HashSet<String>,
+    facts: PageFacts,
 }
 
 /// Ids that links in the page lead to.
@@ -162,7 +165,7 @@ impl Extractor {
             "br" => self.line.push(LINE_BREAK),
             _ if INLINE.contains(&name) => self.children(element, depth)?,
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.heading(element, name, depth)?,
-            "table" if is_data_table(element) => self.table(element, depth)?,
+            "table" if !self.facts.of(element).holds_layout => self.table(element, depth)?,
             "dl" => self.definitions(element, depth)?,
             "li" => {
                 self.flush();
@@ -276,7 +279,7 @@ impl Extractor {
             rule.split_once(':').is_some_and(|(name, value)| name.trim() == "display" && value.trim() == "none")
         });
         let is_tab = || element.value().id().is_some_and(|id| self.link_targets.contains(id));
-        (is_hidden && !is_tab()) || is_skipped(element)
+        (is_hidden && !is_tab()) || is_skipped(element, &self.facts)
     }
 
     fn flush(&mut self) {
@@ -331,15 +334,15 @@ fn collapse(line: &str) -> String {
     lines.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-/// Menus, scripts, forms and the like, by the element itself.
-fn is_skipped(element: ElementRef<'_>) -> bool {
+/// Menus, scripts, forms and the like, by the element itself and what the page's facts tell of it.
+fn is_skipped(element: ElementRef<'_>, facts: &PageFacts) -> bool {
     let value = element.value();
     let name = value.name();
     if SKIPPED.contains(&name) || value.attr("hidden").is_some() {
         return true;
     }
     if name == "header" {
-        return !element.descendent_elements().any(|inner| inner.value().name() == "h1");
+        return !facts.of(element).holds_title;
     }
     if matches!(
         value.attr("role"),
@@ -352,29 +355,10 @@ fn is_skipped(element: ElementRef<'_>) -> bool {
     }
     let names = value.classes().chain(value.id());
     let is_menu = names.flat_map(|name| name.split(['-', '_'])).any(|word| SKIPPED_NAMES.contains(&word));
-    if is_menu && !matches!(name, "body" | "html" | "main" | "article") {
-        return !element.descendent_elements().any(|inner| matches!(inner.value().name(), "h1" | "article" | "main"));
+    if is_menu && !matches!(name, "body" | "html" | "main" | "article" | "h1") {
+        return !facts.of(element).holds_content;
     }
-    matches!(name, "ul" | "ol") && is_link_list(element)
-}
-
-/// A list of at least three items that are nearly all link text is a menu.
-fn is_link_list(list: ElementRef<'_>) -> bool {
-    let bytes = |text: &str| text.chars().filter(|character| character.is_alphanumeric()).count();
-    let items = list.child_elements().filter(|element| element.value().name() == "li").count();
-    if items < 3 {
-        return false;
-    }
-    let all: usize = list.text().map(bytes).sum();
-    let links = list.descendent_elements().filter(|element| element.value().name() == "a");
-    let linked: usize = links.flat_map(|link| link.text()).map(bytes).sum();
-    linked * 10 > all * 9
-}
-
-/// A table of facts, not of layout: no table, heading or list inside its cells.
-fn is_data_table(table: ElementRef<'_>) -> bool {
-    let layout = ["table", "h1", "h2", "h3", "h4", "ul", "ol", "article", "section"];
-    !table.descendent_elements().any(|element| element != table && layout.contains(&element.value().name()))
+    matches!(name, "ul" | "ol") && facts.of(element).is_link_list()
 }
 
 #[cfg(test)]

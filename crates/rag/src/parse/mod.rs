@@ -3,6 +3,7 @@
 
 mod furniture;
 mod html;
+mod html_facts;
 mod html_tree;
 mod markdown;
 mod text;
