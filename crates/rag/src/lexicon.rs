@@ -61,11 +61,15 @@ fn pattern_of_phrase(phrase: &str) -> Vec<Option<String>> {
 /// The topics of a question. Words marked in `taken` (a role's name) name no topic: "training specialists" is a role.
 pub(crate) fn match_topics(question: &[Word], taken: &[bool]) -> Vec<TopicMatch> {
     let mut found = Vec::new();
+    let asks_more = question.iter().zip(taken).any(|(word, taken)| !word.stop && !taken);
     for topic in topics() {
         let mut named: Vec<usize> = Vec::new();
         for pattern in &topic.triggers {
             for start in 0..question.len() {
-                if let Some(positions) = match_at(pattern, question, taken, start) {
+                let Some(positions) = match_at(pattern, question, taken, start) else { continue };
+                // "How many" alone asks for jobs only where nothing else is counted: not in "how many street lamps".
+                let is_bare = !pattern.contains(&None) && positions.iter().all(|word| question[*word].stop);
+                if !(is_bare && asks_more) {
                     named.extend(positions);
                 }
             }
@@ -142,6 +146,17 @@ mod tests {
         assert_eq!(names("How many carpenters are there?"), ["jobs"]);
         assert_eq!(names("How many hours do surgeons work?"), ["schedule"]);
         assert_eq!(names("What is a carpenter?"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn how_many_alone_asks_for_jobs_only_where_nothing_else_is_counted() {
+        assert_eq!(names("How many street lamps does a lamplighter tend?"), Vec::<&str>::new());
+        assert_eq!(names("How many jobs are held?"), ["jobs"]);
+        let carpenters: Vec<_> = match_topics(&words("How many carpenters?"), &[false, false, true])
+            .iter()
+            .map(|one| one.topic.name)
+            .collect();
+        assert_eq!(carpenters, ["jobs"]);
     }
 
     #[test]

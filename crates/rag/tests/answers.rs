@@ -130,3 +130,15 @@ fn bounds_out_of_range_are_named() {
         assert!(matches!(&error, RagError::Invalid { field, .. } if field == name), "{error}");
     }
 }
+
+#[test]
+fn how_many_of_something_is_answered_by_the_sentence_that_counts_it() {
+    let fixture = fixture();
+    let text = "# Lamplighters\n\n## Duties\n\nA lamplighter tends 80 street lamps each night.\n";
+    let new = NewFile { filename: "lamplighters.md", bytes: text.as_bytes(), purpose: "assistants" };
+    let file = fixture.store.create_file(&new).expect("stored").id;
+    fixture.store.attach(&fixture.vector_store, &file, &Attributes::new()).expect("attached");
+    let question = "How many street lamps does a lamplighter tend?";
+    let answer = answer(&fixture.store, question, &fixture.options(), None).expect("an answer");
+    assert_eq!(answer.citations[0].quote, "A lamplighter tends 80 street lamps each night.");
+}
