@@ -117,6 +117,24 @@ fn a_deleted_file_answers_nothing_and_leaves_nothing() {
 }
 
 #[test]
+fn what_is_deleted_stands_in_no_file_of_the_store() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let store = Store::open(&scratch.path().join("roles.db")).expect("a new store");
+    let vector_store = store.create_vector_store("roles", &Metadata::new()).expect("a vector store").id;
+    let file = upload(&store, "bakers.md", BAKERS.as_bytes());
+    store.attach(&vector_store, &file, &Attributes::new()).expect("attached");
+    let holds_it = || {
+        std::fs::read_dir(scratch.path()).expect("the folder").any(|entry| {
+            let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
+            bytes.windows(12).any(|window| window == b"Watch the ov")
+        })
+    };
+    assert!(holds_it());
+    store.delete_file(&file).expect("deleted");
+    assert!(!holds_it());
+}
+
+#[test]
 fn a_detached_file_answers_again_once_it_is_attached() {
     let fixture = fixture();
     let file = &fixture.files["bakers.md"];

@@ -110,7 +110,7 @@ impl Store {
     /// # Errors
     /// [`RagError::NotFound`].
     pub fn detach(&self, store_id: &str, file_id: &str) -> Result<()> {
-        self.write(|transaction| {
+        self.delete(|transaction| {
             let (store, file) = attached(transaction, store_id, file_id)?;
             transaction.execute("DELETE FROM attachments WHERE store = ?1 AND file = ?2", [store, file])?;
             transaction

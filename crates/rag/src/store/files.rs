@@ -69,7 +69,7 @@ impl Store {
     /// # Errors
     /// [`RagError::NotFound`].
     pub fn delete_file(&self, id: &str) -> Result<()> {
-        self.write(|transaction| {
+        self.delete(|transaction| {
             let seq = seq_of(transaction, id)?;
             documents::delete_of_file(transaction, seq)?;
             transaction.execute("DELETE FROM files WHERE seq = ?1", [seq])?;

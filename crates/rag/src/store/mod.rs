@@ -107,6 +107,19 @@ impl Store {
         Ok(result)
     }
 
+    /// [`Store::write`] for deletions. What was deleted stood in the write-ahead log too, which is emptied into the file and
+    /// cut; while a reader holds an older snapshot it cannot be, and a later deletion or the last close does it.
+    fn delete<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let result = self.write(work)?;
+        let writer = lock(&self.writer);
+        // A reader is not waited for: the deletion itself is done.
+        writer.busy_timeout(Duration::ZERO)?;
+        let checkpoint = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        writer.busy_timeout(LOCK_WAIT)?;
+        tracing::debug!(?checkpoint, "the log was cut after a deletion, if it answers 0");
+        Ok(result)
+    }
+
     /// Runs `work` on one snapshot.
     pub(crate) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let Some(readers) = &self.readers else {

@@ -98,7 +98,8 @@ pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<()> {
     if tables > 0 && version != SCHEMA_VERSION {
         return Err(RagError::SchemaVersion { path: path.to_owned(), found: version, expected: SCHEMA_VERSION });
     }
-    // Deleted rows are overwritten, so that what was deleted cannot be read out of the file either.
+    // Deleted rows are overwritten, so that what was deleted cannot be read out of the file either;
+    // `Store::delete` cuts the log.
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;
          PRAGMA cache_size = -16384;",

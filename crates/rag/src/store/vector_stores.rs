@@ -85,7 +85,7 @@ impl Store {
     /// # Errors
     /// [`RagError::NotFound`].
     pub fn delete_vector_store(&self, id: &str) -> Result<()> {
-        self.write(|transaction| {
+        self.delete(|transaction| {
             let seq = seq_of(transaction, id)?;
             let files: Vec<i64> = transaction
                 .prepare("SELECT file FROM attachments WHERE store = ?1")?
