@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 /// Bound of an answer that does not name its own, in tokens: an answer from passages is short.
-const MAX_ANSWER_TOKENS: u32 = 512;
+const MAX_ANSWER_TOKENS: u32 = 256;
 
 /// Generates through the engine from a blocking thread.
 pub struct EngineGenerator {

@@ -15,6 +15,7 @@ mod bridge;
 pub mod error;
 mod guard;
 pub mod ids;
+mod lanes;
 mod metrics;
 pub mod openai;
 pub mod pages;

@@ -1,6 +1,7 @@
 //! What every handler shares: engine, store, options, permits, metrics. Cloning is cheap.
 
 use crate::error::ApiError;
+use crate::lanes::Lane;
 use crate::metrics::ServerMetrics;
 use prometheus_client::registry::Registry;
 use sconce_engine::{EngineHandle, ModelInfo};
@@ -9,7 +10,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// How long a sign of life from the engine is good for. Everyone may ask, and each would cost a decoded token.
+const CANARY_LASTS: Duration = Duration::from_secs(1);
 
 /// What an operator may set. Every bound has a default that suits a machine of one's own.
 #[derive(Clone)]
@@ -32,6 +38,9 @@ pub struct ServerOptions {
     pub max_store_calls: usize,
     /// Store and retrieval calls that may wait for one of those threads; more get a 429.
     pub max_waiting_store_calls: usize,
+    /// Documents that are parsed and indexed at once, so that they leave threads to searches; as many may wait as there
+    /// may be waiting store calls.
+    pub max_ingestions: usize,
     /// Answers about documents that a model writes at once; more get a 429. Each has a thread that waits for the engine.
     pub max_answers: usize,
     /// Time a client has to send its headers.
@@ -60,6 +69,7 @@ impl Default for ServerOptions {
             max_connections: 1024,
             max_store_calls: 4,
             max_waiting_store_calls: 64,
+            max_ingestions: 2,
             max_answers: 64,
             header_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(60),
@@ -96,33 +106,15 @@ pub struct AppState {
     shared: Arc<Shared>,
 }
 
-/// A bound on blocking calls: how many run, how many more may wait.
-pub(crate) struct Lane {
-    running: Arc<Semaphore>,
-    admitted: Arc<Semaphore>,
-}
-
-impl Lane {
-    fn new(running: usize, waiting: usize) -> Self {
-        let admitted = Arc::new(Semaphore::new(running.saturating_add(waiting)));
-        Self { running: Arc::new(Semaphore::new(running)), admitted }
-    }
-
-    /// A place to run in, after waiting for it if there is one to wait in; `None` at once when there is not.
-    pub(crate) async fn enter(&self) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
-        let admitted = self.admitted.clone().try_acquire_owned().ok()?;
-        let running = self.running.clone().acquire_owned().await.ok()?;
-        Some((running, admitted))
-    }
-}
-
 struct Shared {
     registry: Registry,
     metrics: ServerMetrics,
     requests: Arc<Semaphore>,
     store_lane: Lane,
+    ingest_lane: Lane,
     answer_lane: Lane,
     draining: AtomicBool,
+    canary: Mutex<Option<(Instant, Result<(), ApiError>)>>,
 }
 
 impl AppState {
@@ -139,8 +131,10 @@ impl AppState {
             metrics,
             requests: Arc::new(Semaphore::new(options.max_concurrent_requests)),
             store_lane: Lane::new(options.max_store_calls, options.max_waiting_store_calls),
+            ingest_lane: Lane::new(options.max_ingestions, options.max_waiting_store_calls),
             answer_lane: Lane::new(options.max_answers, 0),
             draining: AtomicBool::new(false),
+            canary: Mutex::const_new(None),
         };
         Self { engine, store, options: Arc::new(options), shared: Arc::new(shared) }
     }
@@ -157,6 +151,22 @@ impl AppState {
             Some(name) if name == served.id || self.options.aliases.iter().any(|alias| alias == name) => Ok(()),
             Some(name) => Err(ApiError::model_not_found(name, &served.id)),
         }
+    }
+
+    /// A sign of life from the engine, at most a second old. Those who ask while one is awaited share it.
+    pub(crate) async fn canary(&self, engine: &EngineHandle) -> Result<(), ApiError> {
+        let mut last = self.shared.canary.lock().await;
+        if let Some((at, result)) = &*last
+            && at.elapsed() < CANARY_LASTS
+        {
+            return result.clone();
+        }
+        let result = engine
+            .canary(self.options.canary_timeout)
+            .await
+            .map_err(|error| ApiError::unavailable("not_ready", format!("The engine does not decode: {error}.")));
+        *last = Some((Instant::now(), result.clone()));
+        result
     }
 
     /// True once a shutdown has begun.
@@ -188,6 +198,11 @@ impl AppState {
     /// Bounds short calls of the store.
     pub(crate) fn store_lane(&self) -> &Lane {
         &self.shared.store_lane
+    }
+
+    /// Bounds the indexing of documents, which takes longer than other calls of the store.
+    pub(crate) fn ingest_lane(&self) -> &Lane {
+        &self.shared.ingest_lane
     }
 
     /// Bounds answers that wait for the engine, so that they cannot keep searches from the store.

@@ -225,10 +225,18 @@ async fn prompts_that_do_not_fit_and_other_models_are_refused_by_name() {
 
 #[tokio::test]
 async fn ready_means_that_the_engine_decodes() {
-    let Server { app, engine, .. } = &server();
+    let Server { app, .. } = &server();
     let ready = get(app, "/ready").await;
     assert_eq!((ready.status, &ready.json()["model"]), (StatusCode::OK, &json!("tiny")));
-    assert!(get(app, "/metrics").await.text.contains("sconce_time_to_first_token_seconds_count 1"));
+    assert!(get(app, "/metrics").await.text.contains("sconce_computed_tokens_total 1\n"));
+    // Asked again at once, it tells what it knows: whoever asks often must not keep the engine busy.
+    assert_eq!(get(app, "/ready").await.status, StatusCode::OK);
+    assert!(get(app, "/metrics").await.text.contains("sconce_computed_tokens_total 1\n"));
+}
+
+#[tokio::test]
+async fn an_engine_that_admits_nothing_is_not_ready() {
+    let Server { app, engine, .. } = &server();
     engine.shutdown();
     let gone = get(app, "/ready").await;
     assert_eq!(gone.status, StatusCode::SERVICE_UNAVAILABLE, "{}", gone.text);

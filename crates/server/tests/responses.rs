@@ -2,9 +2,12 @@
 
 mod common;
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use common::*;
+use sconce_server::{ServerOptions, router};
 use serde_json::{Value, json};
+use tower::ServiceExt;
 
 fn ask(store: &str, question: &str) -> Value {
     json!({
@@ -166,4 +169,33 @@ async fn metrics_count_requests_by_route_and_retrieval_by_operation() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn too_many_answers_are_refused_with_a_status_also_when_they_would_stream() {
+    let options = ServerOptions { max_store_calls: 2, max_waiting_store_calls: 0, ..ServerOptions::default() };
+    let app = router(state_with(options));
+    let (store, _) = store_with_lamplighter(&app).await;
+    let mut body = ask(&store, "Which street lamps does a lamplighter tend?");
+    body["stream"] = json!(true);
+    let begin = || {
+        let request = Request::post("/v1/responses").header("content-type", "application/json");
+        app.clone().oneshot(request.body(Body::from(body.to_string())).unwrap())
+    };
+    let first = begin().await.unwrap();
+    let second = begin().await.unwrap();
+    assert_eq!((first.status(), second.status()), (StatusCode::OK, StatusCode::OK));
+    // Both have begun, neither is read: there is no place for a third.
+    let refused = post(&app, "/v1/responses", &body).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS, "{}", refused.text);
+    drop(first);
+    assert_eq!(post(&app, "/v1/responses", &body).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn with_a_key_the_welcome_tells_nothing_of_what_is_stored() {
+    let state = state_with(ServerOptions { api_key: Some("secret".into()), ..ServerOptions::default() });
+    let store = state.store.create_vector_store("trades", &std::collections::BTreeMap::new()).unwrap().id;
+    let welcome = get(&router(state), "/").await.text;
+    assert!(!welcome.contains(&store) && welcome.contains("VECTOR_STORE_ID"), "{welcome}");
 }

@@ -1,7 +1,7 @@
 //! `POST /v1/vector_stores/{store}/file_batches`: several files at once. The batch ends before its request is answered,
 //! so there is nothing to poll.
 
-use super::documents::with_store;
+use super::documents::{ingestion, within};
 use super::store_files::attach_all;
 use crate::body::JsonBody;
 use crate::error::ApiError;
@@ -23,12 +23,13 @@ pub(crate) async fn create(
     let files = ValidAttachment::parse_batch(&Fields::body(&body)?)?;
     let (store_id, ids) = (id.clone(), files.iter().map(|file| file.file_id.clone()).collect::<Vec<_>>());
     // An unknown id must not leave half a batch behind.
-    with_store(&state, move |store| {
+    let admission = ingestion(&state)?;
+    within(&state, &admission, move |store| {
         store.get_vector_store(&store_id)?;
         ids.iter().try_for_each(|id| store.get_file(id).map(drop))
     })
     .await?;
-    let attached = attach_all(&state, &id, files).await?;
+    let attached = attach_all(&state, &admission, &id, files).await?;
     let failed = attached.iter().filter(|file| file.status == FileStatus::Failed).count() as u64;
     let total = attached.len() as u64;
     Ok(Json(FileBatch {

@@ -1,7 +1,8 @@
 //! Calling the store from a handler: on a thread of its own, behind a bound, with its errors in HTTP's words.
 
 use crate::error::ApiError;
-use crate::state::{AppState, Lane};
+use crate::lanes::{Admission, Lane, Turn};
+use crate::state::AppState;
 use sconce_rag::{ListOptions, Order, RagError, Store};
 use std::time::Instant;
 
@@ -11,45 +12,88 @@ pub(crate) async fn with_store<T: Send + 'static>(
     state: &AppState,
     call: impl FnOnce(&Store) -> sconce_rag::Result<T> + Send + 'static,
 ) -> Result<T, ApiError> {
-    blocking(state, state.store_lane(), move |store| call(store).map_err(|error| store_error(&error))).await
+    within(state, &admitted(state.store_lane())?, call).await
 }
 
-/// [`with_store`] for retrieval and ingestion, which are counted and timed as `operation`.
-pub(crate) async fn measured<T: Send + 'static>(
+/// [`with_store`] for a search, which is counted and timed.
+pub(crate) async fn searched<T: Send + 'static>(
     state: &AppState,
-    operation: &'static str,
     call: impl FnOnce(&Store) -> sconce_rag::Result<T> + Send + 'static,
 ) -> Result<T, ApiError> {
     let started = Instant::now();
     let result = with_store(state, call).await;
-    state.metrics().observe_retrieval(operation, result.is_ok(), started.elapsed());
+    state.metrics().observe_retrieval("search", result.is_ok(), started.elapsed());
     result
 }
 
-/// Runs `call` in a lane of its own, for answers that wait for the engine.
-pub(crate) async fn answered<T: Send + 'static>(
+/// Permission to change what is indexed. A request takes it once, before its first change: a 429 in the midst of it would
+/// leave half of its work behind.
+pub(crate) fn ingestion(state: &AppState) -> Result<Admission, ApiError> {
+    admitted(state.ingest_lane())
+}
+
+/// Ingests one document, counted and timed.
+pub(crate) async fn ingested<T: Send + 'static>(
     state: &AppState,
+    admission: &Admission,
     call: impl FnOnce(&Store) -> sconce_rag::Result<T> + Send + 'static,
 ) -> Result<T, ApiError> {
     let started = Instant::now();
+    let result = within(state, admission, call).await;
+    state.metrics().observe_retrieval("ingest", result.is_ok(), started.elapsed());
+    result
+}
+
+/// A turn to answer a question. It is taken before a stream begins, so that an overload is still a status.
+pub(crate) async fn turn_to_answer(state: &AppState) -> Result<Turn, ApiError> {
+    // Answers that wait for the engine have a lane of their own.
     let lane = if state.engine.is_some() { state.answer_lane() } else { state.store_lane() };
-    let result = blocking(state, lane, move |store| call(store).map_err(|error| store_error(&error))).await;
+    turn(&admitted(lane)?).await
+}
+
+/// Answers in the turn that was taken.
+pub(crate) async fn answered<T: Send + 'static>(
+    state: &AppState,
+    turn: Turn,
+    call: impl FnOnce(&Store) -> sconce_rag::Result<T> + Send + 'static,
+) -> Result<T, ApiError> {
+    let started = Instant::now();
+    let result = blocking(state, turn, call).await;
     state.metrics().observe_retrieval("answer", result.is_ok(), started.elapsed());
     result
 }
 
+/// Runs `call` when its turn comes.
+pub(crate) async fn within<T: Send + 'static>(
+    state: &AppState,
+    admission: &Admission,
+    call: impl FnOnce(&Store) -> sconce_rag::Result<T> + Send + 'static,
+) -> Result<T, ApiError> {
+    blocking(state, turn(admission).await?, call).await
+}
+
+fn admitted(lane: &Lane) -> Result<Admission, ApiError> {
+    lane.admit().ok_or_else(full)
+}
+
+async fn turn(admission: &Admission) -> Result<Turn, ApiError> {
+    admission.turn().await.ok_or_else(full)
+}
+
+fn full() -> ApiError {
+    ApiError::overloaded("Too many calls wait for the documents; try again later.")
+}
+
 async fn blocking<T: Send + 'static>(
     state: &AppState,
-    lane: &Lane,
-    call: impl FnOnce(&Store) -> Result<T, ApiError> + Send + 'static,
+    turn: Turn,
+    call: impl FnOnce(&Store) -> sconce_rag::Result<T> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let full = || ApiError::overloaded("Too many calls wait for the documents; try again later.");
-    let place = lane.enter().await.ok_or_else(full)?;
     let store = state.store.clone();
     let run = move || {
-        // Held here and not by the handler: a call goes on when its client has gone, and must count until it ends.
-        let _held = place;
-        call(&store)
+        // Held here and not by the handler, which goes with its client.
+        let _held = turn;
+        call(&store).map_err(|error| store_error(&error))
     };
     tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| {
         tracing::error!(%error, "a store call panicked");

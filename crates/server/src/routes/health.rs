@@ -28,13 +28,13 @@ pub(crate) async fn ready(State(state): State<AppState>) -> Result<Json<Value>, 
             "hint": "No model is loaded, so answers quote the documents. Start with `sconce serve --model FILE.gguf` to generate text.",
         })));
     };
-    match engine.canary(state.options.canary_timeout).await {
+    match state.canary(engine).await {
         Ok(()) => {
             let generation = ["/v1/chat/completions", "/v1/completions", "/v1/responses"];
             let serves: Vec<&str> = generation.into_iter().chain(documents).collect();
             Ok(Json(json!({"status": "ready", "model": engine.model().id, "serves": serves})))
         }
-        Err(error) => Err(ApiError::unavailable("not_ready", format!("The engine does not decode: {error}."))),
+        Err(error) => Err(error),
     }
 }
 
@@ -64,8 +64,10 @@ pub(crate) async fn welcome(State(state): State<AppState>, headers: HeaderMap) -
         Some(engine) => format!("The model is {}.", engine.model().id),
         None => "No model is loaded: `sconce serve --model FILE.gguf` loads one. Documents are served.".to_owned(),
     };
-    // A welcome must not fail with the store; without one the line shows what to fill in.
-    let store = documents::first_store(&state).await.unwrap_or_else(|| "VECTOR_STORE_ID".to_owned());
+    // A welcome must not fail with the store, and tells nobody without the key what is stored; the line then shows what
+    // to fill in.
+    let store = if state.options.api_key.is_none() { documents::first_store(&state).await } else { None };
+    let store = store.unwrap_or_else(|| "VECTOR_STORE_ID".to_owned());
     let body = json!({
         "input": "What does an AI solutions architect do?",
         "tools": [{"type": "file_search", "vector_store_ids": [store]}],

@@ -3,12 +3,13 @@
 use super::answers::Answers;
 use super::chat::rendered;
 use super::completions::{MAX_NAME_BYTES, limits};
-use super::documents::{answered, with_store};
+use super::documents::{answered, turn_to_answer, with_store};
 use super::responses_stream::{self, PlainFormat};
 use crate::body::JsonBody;
 use crate::bridge::EngineGenerator;
 use crate::error::ApiError;
 use crate::ids::{new_id, unix_seconds};
+use crate::lanes::Turn;
 use crate::openai::responses::{
     AnswerExtension, CitationExtension, FileCitation, IncompleteDetails, InputTokensDetails, OutputItem, OutputText,
     OutputTokensDetails, ResponseObject, ResponseUsage, SearchResult,
@@ -143,7 +144,8 @@ async fn from_documents(
     with_store(&state, move |store| ids.iter().try_for_each(|id| store.get_vector_store(id).map(drop))).await?;
     let response = begun(&state, &valid, &generation);
     let keep_alive = state.options.keep_alive;
-    let ask = Ask { state, generation, tool, question: valid.question, instructions: valid.instructions };
+    let turn = turn_to_answer(&state).await?;
+    let ask = Ask { state, turn, generation, tool, question: valid.question, instructions: valid.instructions };
     let include_results = valid.include_results;
     if valid.stream {
         let events = responses_stream::from_documents(response, ask, include_results);
@@ -157,6 +159,7 @@ async fn from_documents(
 /// A question about documents, ready to be answered.
 pub(super) struct Ask {
     state: AppState,
+    turn: Turn,
     generation: ValidGeneration,
     tool: FileSearch,
     pub(super) question: String,
@@ -180,11 +183,12 @@ impl Ask {
             max_passages: search
                 .max_num_results
                 .map_or(defaults.max_passages, |most| (most as usize).min(MAX_PASSAGES)),
-            min_score: search.score_threshold.unwrap_or(defaults.min_score),
+            max_num_results: search.max_num_results.map(|most| most as usize),
+            score_threshold: search.score_threshold,
             ..defaults
         };
         let question = self.question;
-        answered(&self.state, move |store| {
+        answered(&self.state, self.turn, move |store| {
             let through = generator.as_ref().map(|generator| generator as &dyn Generator);
             let answer = sconce_rag::answer(store, &question, &options, through)?;
             Ok((answer, generator.as_ref().map(EngineGenerator::usage).unwrap_or_default()))

@@ -1,6 +1,6 @@
 //! `POST /v1/vector_stores/{store}/search`.
 
-use super::documents::measured;
+use super::documents::searched;
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::openai::vector_stores::{HitExtension, SearchHit, SearchPage, TextContent};
@@ -21,7 +21,7 @@ pub(crate) async fn create(
     let queries = queries(&fields)?;
     let options = options(ValidSearch::parse(&fields)?);
     let query = queries.join("\n");
-    let hits = measured(&state, "search", move |store| store.search(&[&id], &query, &options));
+    let hits = searched(&state, move |store| store.search(&[&id], &query, &options));
     let data = hits.await?.into_iter().map(hit).collect();
     Ok(Json(SearchPage {
         object: "vector_store.search_results.page",

@@ -1,8 +1,9 @@
 //! `/v1/vector_stores/{store}/files`: attach, list, read, update, detach.
 
-use super::documents::{measured, with_store};
+use super::documents::{ingested, ingestion, with_store};
 use crate::body::JsonBody;
 use crate::error::ApiError;
+use crate::lanes::Admission;
 use crate::openai::files::Deleted;
 use crate::openai::vector_stores::{ChunkingStrategy, FileContentPage, FileError, TextContent, VectorStoreFileObject};
 use crate::pages::{DEFAULT_PAGE, MAX_PAGE, Page, ValidPage, query_value};
@@ -20,20 +21,23 @@ pub(crate) async fn attach(
     JsonBody(body): JsonBody,
 ) -> Result<Json<VectorStoreFileObject>, ApiError> {
     let ValidAttachment { file_id, attributes } = ValidAttachment::parse(&Fields::body(&body)?)?;
-    let attached = measured(&state, "ingest", move |store| store.attach(&id, &file_id, &attributes)).await?;
+    let admission = ingestion(&state)?;
+    let attached = ingested(&state, &admission, move |store| store.attach(&id, &file_id, &attributes)).await?;
     Ok(Json(object(attached)))
 }
 
-/// Attaches files one by one, so that other requests get their turn between two of them.
+/// Attaches files one by one, so that other requests get their turn between two of them. None of them is refused once the
+/// request is admitted.
 pub(crate) async fn attach_all(
     state: &AppState,
+    admission: &Admission,
     id: &str,
     files: Vec<ValidAttachment>,
 ) -> Result<Vec<VectorStoreFile>, ApiError> {
     let mut attached = Vec::with_capacity(files.len());
     for ValidAttachment { file_id, attributes } in files {
         let id = id.to_owned();
-        attached.push(measured(state, "ingest", move |store| store.attach(&id, &file_id, &attributes)).await?);
+        attached.push(ingested(state, admission, move |store| store.attach(&id, &file_id, &attributes)).await?);
     }
     Ok(attached)
 }

@@ -1,6 +1,6 @@
 //! `/v1/vector_stores`: create, list, read, update, delete.
 
-use super::documents::with_store;
+use super::documents::{ingestion, with_store, within};
 use super::store_files;
 use crate::body::JsonBody;
 use crate::error::ApiError;
@@ -23,7 +23,8 @@ pub(crate) async fn create(
     let files: Vec<ValidAttachment> =
         file_ids.into_iter().map(|file_id| ValidAttachment { file_id, attributes: Attributes::new() }).collect();
     let ids: Vec<String> = files.iter().map(|file| file.file_id.clone()).collect();
-    let created = with_store(&state, move |store| {
+    let admission = ingestion(&state)?;
+    let created = within(&state, &admission, move |store| {
         // An unknown file must not leave an empty store behind.
         ids.iter().try_for_each(|id| store.get_file(id).map(drop))?;
         store.create_vector_store(name.as_deref().unwrap_or_default(), &metadata.unwrap_or_default())
@@ -33,8 +34,19 @@ pub(crate) async fn create(
         return Ok(Json(object(created)));
     }
     let id = created.id;
-    store_files::attach_all(&state, &id, files).await?;
-    Ok(Json(object(with_store(&state, move |store| store.get_vector_store(&id)).await?)))
+    let attached = store_files::attach_all(&state, &admission, &id, files).await;
+    let whole = attached.is_ok();
+    let stored = within(&state, &admission, move |store| {
+        if whole {
+            return store.get_vector_store(&id).map(Some);
+        }
+        // The client hears of an error and of no id: what was begun must not stay.
+        store.delete_vector_store(&id).map(|_| None)
+    });
+    let stored = stored.await;
+    attached?;
+    let stored = stored?.ok_or_else(|| ApiError::internal("The vector store was not created."))?;
+    Ok(Json(object(stored)))
 }
 
 /// `GET /v1/vector_stores`.
