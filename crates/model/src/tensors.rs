@@ -54,10 +54,7 @@ impl<'a> TensorSource<'a> {
             return Err(GgufError::MissingTensor { name: name.to_string() }.into());
         };
         self.taken.insert(name.to_string());
-        // Trailing dimensions of one change nothing, and some writers add them.
-        let significant = info.dimensions.iter().rposition(|length| *length != 1).map_or(1, |last| last + 1);
-        let significant = significant.max(expected.len()).min(info.dimensions.len());
-        if &info.dimensions[..significant] == expected {
+        if info.has_shape(expected) {
             return Ok(());
         }
         Err(ModelError::TensorShape {

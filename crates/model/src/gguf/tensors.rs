@@ -19,7 +19,8 @@ const MAX_DIMENSIONS: usize = 4;
 pub struct TensorInfo {
     /// Unique in the file.
     pub name: String,
-    /// Lengths, the fastest-moving first as in the file: a weight is `[inputs, outputs]`.
+    /// Lengths, the fastest-moving first as in the file: a weight is `[inputs, outputs]`. At least one, and without the
+    /// ones at the end that some writers add: they change nothing, so a weight with one output is `[inputs]`.
     pub dimensions: Vec<usize>,
     /// The element type.
     pub weight_type: WeightType,
@@ -27,6 +28,19 @@ pub struct TensorInfo {
     pub offset: u64,
     /// Bytes that the tensor takes.
     pub bytes: u64,
+}
+
+impl TensorInfo {
+    /// Whether the tensor has this shape, whatever ones stand at its end.
+    pub(crate) fn has_shape(&self, expected: &[usize]) -> bool {
+        self.dimensions == significant(expected)
+    }
+}
+
+/// The lengths without the ones at the end; the first always stays.
+fn significant(dimensions: &[usize]) -> &[usize] {
+    let count = dimensions.iter().rposition(|length| *length != 1).map_or(1, |last| last + 1);
+    &dimensions[..count.min(dimensions.len())]
 }
 
 /// Reads the number of tensors that the header promises.
@@ -55,6 +69,7 @@ pub(super) fn read_info(cursor: &mut Cursor<'_>, index: usize, alignment: u64) -
             _ => return Err(invalid("a dimension", length.to_string(), "at least 1".to_string())),
         }
     }
+    dimensions.truncate(significant(&dimensions).len());
     let type_id = cursor.u32(&|| format!("tensor {name:?}: element type"))?;
     let Some(weight_type) = weight_type_of(type_id) else {
         return Err(GgufError::TensorType { tensor: name, type_id, type_name: type_name(type_id) });

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use sconce_model::gguf::GgufHeader;
-use sconce_model::{GgufFile, Llama};
+use sconce_model::{Device, GgufFile, Llama};
 
 use crate::builder::{GgufBuilder, text_bytes, write_bytes};
 use crate::random::Random;
@@ -151,6 +151,27 @@ fn malformed_tensor_infos_are_refused_with_the_tensor_s_name() {
 }
 
 #[test]
+fn ones_at_the_end_of_a_shape_change_nothing() {
+    // One feed-forward unit, so that a matrix ends in a one of its own.
+    let tiny = Tiny { inner: 1, layers: 1, ..Tiny::odd() };
+    let shapes = |file: &GgufFile| file.tensors().iter().map(|info| info.dimensions.clone()).collect::<Vec<_>>();
+    let (plain, _) = tiny.load();
+    for count in 2..=4 {
+        let mut builder = tiny.builder();
+        for tensor in &mut builder.tensors {
+            tensor.dimensions.resize(count.max(tensor.dimensions.len()), 1);
+        }
+        let written = builder.write();
+        let file = GgufFile::open(written.path()).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(shapes(&file), shapes(&plain));
+        Llama::load(&file, &Device::Cpu).unwrap_or_else(|error| panic!("{count} dimensions: {error}"));
+        for info in file.tensors() {
+            assert!(file.weight(&info.name, &Device::Cpu).is_ok(), "{count} dimensions: {}", info.name);
+        }
+    }
+}
+
+#[test]
 fn a_path_that_is_no_file_is_refused_with_the_path() {
     let folder = tempfile::tempdir().expect("a folder");
     let message = |path: &std::path::Path| {
@@ -179,7 +200,7 @@ proptest! {
         let written = write_bytes(&bytes);
         if let Ok(file) = GgufFile::open(written.path()) {
             // Either answer is fine; what is tested is that there is one.
-            let _ = Llama::load(&file, &sconce_model::Device::Cpu);
+            let _ = Llama::load(&file, &Device::Cpu);
         }
     }
 }
