@@ -78,6 +78,7 @@ fn numbers_out_of_range_are_refused_before_anything_is_loaded() {
         ["--kv-quota", "acme=2"],
         ["--block-size", "0"],
         ["--port", "70000"],
+        ["--api-key", ""],
     ] {
         let output = run(data.path(), &["serve", arguments[0], arguments[1]]);
         assert_eq!(output.status.code(), Some(2), "{}", words(&output));

@@ -119,7 +119,7 @@ pub(crate) struct ServeArguments {
     #[arg(long, default_value_t = 8080)]
     pub(crate) port: u16,
     /// Ask clients for this key (Authorization: Bearer …).
-    #[arg(long, env = "SCONCE_API_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(long, env = "SCONCE_API_KEY", hide_env_values = true, value_name = "KEY", value_parser = api_key)]
     pub(crate) api_key: Option<String>,
     /// Let web pages of other origins call.
     #[arg(long)]
@@ -244,6 +244,12 @@ pub(crate) struct CompareArguments {
     pub(crate) report: PathBuf,
     /// The report to compare it with.
     pub(crate) peer: PathBuf,
+}
+
+/// A header carries it, so it must be printable ASCII; an empty one would lock everybody out.
+fn api_key(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(text.to_owned()) } else { Err("the key must be printable ASCII without spaces, and not empty".into()) }
 }
 
 fn quota(text: &str) -> Result<(String, f64), String> {

@@ -12,6 +12,9 @@ const MAX_STORES: usize = 16;
 
 /// Answers from the store; with a model, in its words where they pass the check.
 pub(crate) fn run(arguments: &AskArguments) -> Result<()> {
+    if arguments.question.trim().is_empty() {
+        bail!("the question is empty");
+    }
     let library = library::open_with_samples(&arguments.library)?;
     let store_ids = match &arguments.store {
         Some(name) => match library::find(&library.store, name)? {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use etcetera::BaseStrategy;
 use include_dir::{Dir, include_dir};
-use sconce_rag::{Attributes, ListOptions, Metadata, NewFile, Store, VectorStore, VectorStoreUpdate};
+use sconce_rag::{Attributes, FileStatus, ListOptions, Metadata, NewFile, Store, VectorStore, VectorStoreUpdate};
 
 use crate::args::LibraryArguments;
 use crate::progress;
@@ -106,4 +106,14 @@ pub(crate) fn find(store: &Store, name: &str) -> Result<Option<VectorStore>> {
         bail!("several vector stores are named {name:?}; name one by its id");
     }
     Ok(first)
+}
+
+/// The title of one document of a vector store, without the quotation marks that would end a shell's string.
+pub(crate) fn a_title(store: &Store, id: &str) -> Result<Option<String>> {
+    let options = ListOptions { limit: 1, ..ListOptions::default() };
+    let Some(first) = store.list_attached(id, Some(FileStatus::Completed), &options)?.data.into_iter().next() else {
+        return Ok(None);
+    };
+    let title = store.source_document(&first.id)?.title;
+    Ok(Some(title.replace(['"', '\'', '\\'], " ")))
 }

@@ -11,6 +11,7 @@ mod serve;
 mod size;
 mod synth;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use args::{Arguments, BenchCommand, Command};
@@ -20,7 +21,9 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sconce=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    log.with_target(false).init();
     let outcome = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Ask(arguments) => ask::run(&arguments),
@@ -35,8 +38,20 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", whole_story(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes, each said once: some name their cause themselves.
+fn whole_story(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| {
+        let cause = cause.to_string();
+        match told.as_str() {
+            "" => cause,
+            before if before.contains(&cause) => told,
+            before => format!("{before}: {cause}"),
+        }
+    })
 }

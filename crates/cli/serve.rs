@@ -54,9 +54,9 @@ fn curl_hint(library: &library::Library, has_model: bool) -> Result<Vec<String>>
     }
     if let Some(first) = stores.first() {
         let question = if first.name == library::SAMPLE_STORE {
-            "What does an AI Solutions Architect do?"
+            "What does an AI Solutions Architect do?".to_owned()
         } else {
-            "What does this role do?"
+            format!("What do {} do?", library::a_title(&library.store, &first.id)?.unwrap_or("they".into()))
         };
         hint.push(format!(
             "curl {{base}}/v1/responses -H 'Content-Type: application/json' \\\n    -d '{{\"input\": \"{question}\", \"tools\": [{{\"type\": \"file_search\", \"vector_store_ids\": [\"{}\"]}}]}}'",
@@ -80,7 +80,7 @@ fn greet(address: SocketAddr, model: Option<&str>, store: &std::path::Path, hint
     for line in hint {
         println!("  {}", line.replace("{base}", &format!("http://{address}")));
     }
-    println!("Ctrl-C drains and ends.");
+    println!("Ctrl-C lets running answers end, for 30 s at most; a second one ends them.");
 }
 
 /// Ctrl-C and SIGTERM.

@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use sconce_kv::{KvCacheConfig, KvCacheManager, Salt};
 use sconce_model::KvCache;
 use sconce_sched::{Scheduler, SchedulerConfig, SchedulerStats, SequenceId, StepPlan};
+use sconce_text::{ChatTemplate, Tokenizer};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::config::{EngineConfig, EngineError};
@@ -100,17 +101,7 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
         num_blocks,
         block_size: config.block_size,
     };
-    let shared = Arc::new(Shared {
-        model: info,
-        tokenizer,
-        template,
-        metrics: EngineMetrics::default(),
-        started: Instant::now(),
-        last_step_ms: AtomicU64::new(0),
-        draining: AtomicBool::new(false),
-        cut: AtomicBool::new(false),
-        stopped: AtomicBool::new(false),
-    });
+    let shared = Arc::new(shared(info, tokenizer, template));
     // One place more than requests, so that a wake-up never takes a request's place.
     let (sender, inbox) = sync_channel(config.max_requests + 1);
     let handle = EngineHandle {
@@ -146,6 +137,20 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
     };
     let thread = std::thread::Builder::new().name("sconce-engine".into()).spawn(body)?;
     Ok((handle, EngineThread(thread)))
+}
+
+fn shared(model: ModelInfo, tokenizer: Arc<Tokenizer>, template: Option<ChatTemplate>) -> Shared {
+    Shared {
+        model,
+        tokenizer,
+        template,
+        metrics: EngineMetrics::default(),
+        started: Instant::now(),
+        last_step_ms: AtomicU64::new(0),
+        draining: AtomicBool::new(false),
+        cut: AtomicBool::new(false),
+        stopped: AtomicBool::new(false),
+    }
 }
 
 /// Says that the thread has ended, even if by a panic.

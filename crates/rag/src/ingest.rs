@@ -104,7 +104,7 @@ impl Store {
                 Ok(Ingested::Changed) => FileOutcome::Changed,
                 Ok(Ingested::Unchanged) => FileOutcome::Unchanged,
                 Err(error) if is_files_fault(&error) => {
-                    tracing::warn!(file = name, %error, "skipped a document");
+                    tracing::debug!(file = name, %error, "skipped a document");
                     report.skipped.push(SkippedFile { file: name.clone(), error });
                     FileOutcome::Skipped
                 }

@@ -1,7 +1,7 @@
 //! What planning a step costs with 256 running sequences: decoding, and with a queue of 256 more behind them.
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use sconce_kv::{KvCacheConfig, KvCacheManager, TokenId};
@@ -38,29 +38,50 @@ fn crowd(waiting: usize) -> Scheduler {
     }
 }
 
-fn schedule(criterion: &mut Criterion) {
-    for (name, waiting) in [("256 running decode", 0), ("256 running decode, 256 waiting", 256)] {
+/// Steps measured on one crowd: contexts of 512 to 1,024 tokens.
+const STEPS_PER_CROWD: u64 = 512;
+
+/// Runs `steps` steps on crowds of realistic contexts and adds up what `measured` picks of each.
+fn measure(steps: u64, waiting: usize, measured: impl Fn(&mut Scheduler, &[Sampled]) -> Duration) -> Duration {
+    let sampled = vec![Sampled::Token(TokenId(1)); RUNNING];
+    let mut spent = Duration::ZERO;
+    let mut left = steps;
+    while left > 0 {
         let mut scheduler = crowd(waiting);
-        let sampled = vec![Sampled::Token(TokenId(1)); RUNNING];
-        criterion.bench_function(&format!("schedule: {name}"), |bencher| {
+        let count = left.min(STEPS_PER_CROWD);
+        spent += (0..count).map(|_| measured(&mut scheduler, &sampled)).sum::<Duration>();
+        left -= count;
+    }
+    spent
+}
+
+fn schedule(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("schedule");
+    group.sample_size(20);
+    for (name, waiting) in [("256 running decode", 0), ("256 running decode, 256 waiting", 256)] {
+        group.bench_function(name, |bencher| {
             bencher.iter_custom(|steps| {
-                let mut spent = Duration::ZERO;
-                for _ in 0..steps {
-                    let began = std::time::Instant::now();
+                measure(steps, waiting, |scheduler, sampled| {
+                    let began = Instant::now();
                     let plan = black_box(scheduler.schedule());
-                    spent += began.elapsed();
-                    scheduler.update(&plan, &sampled, Duration::from_micros(100));
-                }
-                spent
+                    let spent = began.elapsed();
+                    scheduler.update(&plan, sampled, Duration::from_micros(100));
+                    spent
+                })
             });
         });
-        criterion.bench_function(&format!("schedule and update: {name}"), |bencher| {
-            bencher.iter(|| {
-                let plan = scheduler.schedule();
-                black_box(scheduler.update(&plan, &sampled, Duration::from_micros(100)))
+        group.bench_function(format!("{name}, with its update"), |bencher| {
+            bencher.iter_custom(|steps| {
+                measure(steps, waiting, |scheduler, sampled| {
+                    let began = Instant::now();
+                    let plan = scheduler.schedule();
+                    black_box(scheduler.update(&plan, sampled, Duration::from_micros(100)));
+                    began.elapsed()
+                })
             });
         });
     }
+    group.finish();
 }
 
 criterion_group!(benches, schedule);
