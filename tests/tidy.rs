@@ -209,7 +209,7 @@ fn every_file_of_a_crate_is_reached_from_its_root() {
 fn the_readme_and_the_map_name_only_files_that_exist() {
     for document in ["README.md", "ARCHITECTURE.md"] {
         let text = fs::read_to_string(root().join(document)).expect("it exists");
-        for word in text.split(|c: char| c.is_whitespace() || "`()[]|,;".contains(c)) {
+        for word in text.split(|c: char| c.is_whitespace() || "`()[]|,;\"'".contains(c)) {
             let word = word.trim_end_matches(['.', ':']);
             let looks_like_a_path = ["crates/", "tests/", "benches/", "scripts/", "corpus/", "models/"]
                 .iter()
