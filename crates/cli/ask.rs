@@ -35,9 +35,9 @@ pub(crate) fn run(arguments: &AskArguments) -> Result<()> {
     let generator = generator.as_ref().map(|generator| generator as &dyn Generator);
     let answer = sconce_rag::answer(&library.store, &arguments.question, &options, generator)?;
     if arguments.json {
-        print_json(&answer)?
+        print_json(&answer)?;
     } else {
-        print_text(&answer)
+        print_text(&answer);
     }
     Ok(())
 }
@@ -77,7 +77,7 @@ fn print_text(answer: &Answer) {
     }
     match (answer.route, &answer.fallback) {
         (Route::Generated, _) => {
-            println!("\nWritten by the model, each sentence checked against the passage that it cites.")
+            println!("\nWritten by the model, each sentence checked against the passage that it cites.");
         }
         (Route::Quoted, Some(FallbackReason::NoGenerator)) => {
             println!("\nQuoted word for word; no model was asked (--model FILE).");

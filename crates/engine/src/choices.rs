@@ -123,9 +123,9 @@ impl Engine {
         }
         // A reader may have made room while this step was in flight, so both ways are said.
         if stream.is_stalled() {
-            self.scheduler.pause(id)
+            self.scheduler.pause(id);
         } else {
-            self.scheduler.resume(id)
+            self.scheduler.resume(id);
         }
         let reason = match finished {
             _ if progress.stopped => Some((FinishReason::Stop, "stop")),
