@@ -271,6 +271,8 @@ impl Engine {
     fn step(&mut self) {
         let plan = self.scheduler.schedule();
         self.announce(&plan);
+        // Before anybody hears of this step, so that whoever has a token also finds it counted.
+        self.report();
         let ran = !plan.is_empty();
         if ran {
             let began = Instant::now();
