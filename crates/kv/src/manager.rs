@@ -254,7 +254,7 @@ impl KvCacheManager {
         let share = |(index, &id): (usize, &BlockId)| self.pool.share(id, retention.class_at(index * self.block_size));
         let blocks: Vec<BlockRef> =
             found.whole.iter().chain(part.as_ref().map(|(id, _)| id)).enumerate().map(share).collect();
-        let mut table = BlockTable { blocks, len: cached, committed: whole_tokens, partition, retention };
+        let mut table = BlockTable::new(blocks, cached, whole_tokens, partition, retention);
         self.reserve(&mut table, cached + count, copies).expect("room was checked");
         Some(Admission { table, cached })
     }
@@ -263,14 +263,14 @@ impl KvCacheManager {
     #[must_use]
     pub fn fork(&mut self, parent: &BlockTable, len: usize) -> BlockTable {
         assert!(len <= parent.len, "a fork is no longer than its parent");
-        let held = &parent.blocks[..len.div_ceil(self.block_size)];
+        let held = &parent.blocks()[..len.div_ceil(self.block_size)];
         let blocks = held
             .iter()
             .enumerate()
-            .map(|(index, block)| self.pool.share(block.id(), parent.retention.class_at(index * self.block_size)))
+            .map(|(index, &id)| self.pool.share(id, parent.retention.class_at(index * self.block_size)))
             .collect();
         let committed = len - len % self.block_size;
-        BlockTable { blocks, len, committed, partition: parent.partition, retention: parent.retention }
+        BlockTable::new(blocks, len, committed, parent.partition, parent.retention)
     }
 
     /// Makes room for the tokens up to `len`, copying a shared tail first; `None` when that does not fit now.
@@ -278,20 +278,20 @@ impl KvCacheManager {
     pub fn reserve(&mut self, table: &mut BlockTable, len: usize, copies: &mut Vec<BlockCopy>) -> Option<()> {
         assert!(len >= table.len, "room is never taken back");
         let copy_tail = len > table.len && !self.tail_is_writable(table);
-        let new_blocks = len.div_ceil(self.block_size) - table.blocks.len();
+        let new_blocks = len.div_ceil(self.block_size) - table.blocks().len();
         if new_blocks + usize::from(copy_tail) > self.pool.available(table.partition) {
             return None;
         }
         if copy_tail {
-            let shared = table.blocks.pop().expect("a shared tail exists");
+            let shared = table.pop().expect("a shared tail exists");
             let own = self.allocate(table);
             let slots = u32::try_from(table.len % self.block_size).expect("blocks are small");
             copies.push(BlockCopy { src: shared.id(), dst: own.id(), slots });
-            table.blocks.push(own);
+            table.push(own);
         }
         for _ in 0..new_blocks {
             let block = self.allocate(table);
-            table.blocks.push(block);
+            table.push(block);
         }
         table.len = len;
         Some(())
@@ -301,12 +301,12 @@ impl KvCacheManager {
     /// another might look for lies behind the table's own tokens.
     fn tail_is_writable(&self, table: &BlockTable) -> bool {
         let offset = table.len % self.block_size;
-        let Some(tail) = table.blocks.last().filter(|_| offset > 0) else { return true };
-        self.pool.ref_count(tail.id()) == 1 && self.prefix.filled(tail.id()) <= offset
+        let Some(&tail) = table.blocks().last().filter(|_| offset > 0) else { return true };
+        self.pool.ref_count(tail) == 1 && self.prefix.filled(tail) <= offset
     }
 
     fn allocate(&mut self, table: &BlockTable) -> BlockRef {
-        let class = table.retention.class_at(table.blocks.len() * self.block_size);
+        let class = table.retention.class_at(table.blocks().len() * self.block_size);
         let (block, evicted) = self.pool.allocate(table.partition, class).expect("room was checked");
         if let Some(Evicted(id)) = evicted {
             self.prefix.forget(id);
@@ -320,7 +320,7 @@ impl KvCacheManager {
         while table.committed < len {
             let index = table.committed / self.block_size;
             let end = len.min((index + 1) * self.block_size);
-            let id = table.blocks[index].id();
+            let id = table.blocks()[index];
             let indexed = self.prefix.learn(id, chain, index, end - index * self.block_size, self.step);
             self.pool.set_findable(id, indexed);
             table.committed = end;

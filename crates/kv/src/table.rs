@@ -28,7 +28,10 @@ impl RetentionPlan {
 /// Not `Clone`; dropping it gives the blocks back, last first, so that a prefix outlives what hangs from it.
 #[derive(Debug)]
 pub struct BlockTable {
-    pub(crate) blocks: Vec<BlockRef>,
+    /// Changed through [`BlockTable::push`] and [`BlockTable::pop`] only, together with `ids`.
+    blocks: Vec<BlockRef>,
+    /// The blocks' ids in one piece: every step's plan copies them, and a long context has hundreds.
+    ids: Vec<BlockId>,
     /// Tokens with a slot.
     pub(crate) len: usize,
     /// Tokens whose content the prefix cache knows, or has declined to index twice.
@@ -38,6 +41,28 @@ pub struct BlockTable {
 }
 
 impl BlockTable {
+    /// A table over blocks that hold the first `len` tokens, of which `committed` are known to the prefix cache.
+    pub(crate) fn new(
+        blocks: Vec<BlockRef>,
+        len: usize,
+        committed: usize,
+        partition: PartitionId,
+        retention: RetentionPlan,
+    ) -> Self {
+        let ids = blocks.iter().map(BlockRef::id).collect();
+        Self { blocks, ids, len, committed, partition, retention }
+    }
+
+    pub(crate) fn push(&mut self, block: BlockRef) {
+        self.ids.push(block.id());
+        self.blocks.push(block);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<BlockRef> {
+        self.ids.pop();
+        self.blocks.pop()
+    }
+
     /// Tokens with a slot.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -57,8 +82,9 @@ impl BlockTable {
     }
 
     /// The blocks, in order.
-    pub fn blocks(&self) -> impl ExactSizeIterator<Item = BlockId> + '_ {
-        self.blocks.iter().map(BlockRef::id)
+    #[must_use]
+    pub fn blocks(&self) -> &[BlockId] {
+        &self.ids
     }
 }
 

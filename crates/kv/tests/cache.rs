@@ -40,7 +40,7 @@ fn compute(
 }
 
 fn ids(table: &sconce_kv::BlockTable) -> Vec<u32> {
-    table.blocks().map(|block| block.0).collect()
+    table.blocks().iter().map(|block| block.0).collect()
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Model {
     }
 
     fn slot(&self, table: &BlockTable, position: usize) -> usize {
-        let block = table.blocks().nth(position / self.block_size).expect("a slot has a block");
+        let block = table.blocks()[position / self.block_size];
         block.index() * self.block_size + position % self.block_size
     }
 

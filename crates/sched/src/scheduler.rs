@@ -80,6 +80,8 @@ pub struct Scheduler {
     waited: Vec<SequenceId>,
     /// Reused by each step.
     order: Vec<(Rank, SequenceId)>,
+    /// How many blocks the last plan named; the next one names about as many.
+    last_blocks: usize,
 }
 
 impl Scheduler {
@@ -103,6 +105,7 @@ impl Scheduler {
             pressed: Vec::new(),
             waited: Vec::new(),
             order: Vec::new(),
+            last_blocks: 0,
         })
     }
 
@@ -180,8 +183,10 @@ impl Scheduler {
         assert!(self.in_flight.len() <= self.config.pipeline_depth, "more steps in flight than configured");
         self.pressed.clear();
         self.waited.clear();
-        let mut plan = StepPlan { step: self.kv.begin_step(), ..StepPlan::default() };
+        let blocks = Vec::with_capacity(self.last_blocks);
+        let mut plan = StepPlan { step: self.kv.begin_step(), blocks, ..StepPlan::default() };
         self.fill(&mut plan);
+        self.last_blocks = plan.blocks.len();
         if !plan.is_empty() {
             let sequences = plan.rows.iter().map(|row| row.sequence).collect();
             self.in_flight.push_back(InFlight { step: plan.step, sequences });

@@ -154,7 +154,7 @@ impl Scheduler {
         let first_token = plan.tokens.len();
         plan.tokens.extend((first..end).map(|at| known.get(at).map_or(PlanToken::Pending, |&id| PlanToken::Known(id))));
         let first_block = plan.blocks.len();
-        plan.blocks.extend(table.blocks().take(end.div_ceil(block_size)));
+        plan.blocks.extend_from_slice(&table.blocks()[..end.div_ceil(block_size)]);
         let samples = end == known.len() + sequence.pending;
         let computed = end.min(known.len());
         plan.rows.push(PlanRow {
