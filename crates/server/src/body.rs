@@ -7,10 +7,19 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::{Map, Value};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A JSON body. An absent body is an empty object where a route says so.
 #[derive(Debug)]
-pub struct JsonBody(pub Value);
+pub struct JsonBody {
+    /// What was sent.
+    pub value: Value,
+    /// Its share of the bodies that are held as JSON at once. Whoever answers slowly drops the body first.
+    _share: OwnedSemaphorePermit,
+}
+
+/// What the bodies held as JSON are counted in: permits are 32-bit.
+pub const SHARE_BYTES: usize = 1024;
 
 impl FromRequest<AppState> for JsonBody {
     type Rejection = ApiError;
@@ -19,15 +28,26 @@ impl FromRequest<AppState> for JsonBody {
         let is_json = has_media_type(request.headers(), "application/json");
         let typed = request.headers().contains_key(header::CONTENT_TYPE);
         let bytes = read_bytes(request, state).await?;
-        if bytes.is_empty() && !typed {
+        // JSON takes up to twenty times its bytes, so many large bodies at once would take the machine's memory. Nobody
+        // who holds a share waits for a client, so that a turn comes soon.
+        let share = share(bytes.len(), state).await?;
+        let value = if bytes.is_empty() && !typed {
             // openai-python sends no body at all when a call has no arguments.
-            return Ok(Self(Value::Object(Map::new())));
-        }
-        if !is_json {
+            Value::Object(Map::new())
+        } else if is_json {
+            parse_json(&bytes)?
+        } else {
             return Err(ApiError::unsupported_media("application/json"));
-        }
-        parse_json(&bytes).map(Self)
+        };
+        Ok(Self { value, _share: share })
     }
+}
+
+async fn share(bytes: usize, state: &AppState) -> Result<OwnedSemaphorePermit, ApiError> {
+    // The pool has room for the largest body, whatever was configured, so that everyone's turn comes.
+    let shares = u32::try_from(bytes.div_ceil(SHARE_BYTES)).unwrap_or(u32::MAX);
+    let permits = state.json_shares().clone().acquire_many_owned(shares).await;
+    permits.map_err(|_| ApiError::internal("The server takes no more bodies."))
 }
 
 /// Parses a body, or says in which line and column it is broken.

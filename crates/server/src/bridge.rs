@@ -71,7 +71,7 @@ impl EngineGenerator {
             add_generation_prompt: true,
             extra: Map::new(),
         };
-        prompt_tokens(&self.engine, &conversation, "input").map_err(|error| GeneratorError { reason: error.message })
+        prompt_tokens(&self.engine, conversation, "input").map_err(|error| GeneratorError { reason: error.message })
     }
 
     /// How many leading tokens do not depend on the question: instructions and passages, which the cache keeps longer.

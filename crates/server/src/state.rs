@@ -1,5 +1,6 @@
 //! What every handler shares: engine, store, options, permits, metrics. Cloning is cheap.
 
+use crate::body::SHARE_BYTES;
 use crate::error::ApiError;
 use crate::lanes::Lane;
 use crate::metrics::ServerMetrics;
@@ -28,12 +29,16 @@ pub struct ServerOptions {
     pub cors: bool,
     /// The largest JSON body, in bytes.
     pub max_json_bytes: usize,
+    /// JSON bodies that are held at once, in bytes as sent; more wait. At least one body of the largest size fits.
+    pub max_json_bytes_held: usize,
     /// The largest uploaded file, in bytes.
     pub max_file_bytes: usize,
     /// Requests to `/v1` in progress at once; more get a 429.
     pub max_concurrent_requests: usize,
     /// Open connections; more wait to be accepted.
     pub max_connections: usize,
+    /// Prompts that are rendered and tokenized at once, each on a thread of its own; more wait.
+    pub max_prompts: usize,
     /// Store and retrieval calls that run at once, each on a thread of its own.
     pub max_store_calls: usize,
     /// Store and retrieval calls that may wait for one of those threads; more get a 429.
@@ -64,9 +69,11 @@ impl Default for ServerOptions {
             api_key: None,
             cors: false,
             max_json_bytes: 8 << 20,
+            max_json_bytes_held: 64 << 20,
             max_file_bytes: 64 << 20,
             max_concurrent_requests: 256,
             max_connections: 1024,
+            max_prompts: 4,
             max_store_calls: 4,
             max_waiting_store_calls: 64,
             max_ingestions: 2,
@@ -110,6 +117,8 @@ struct Shared {
     registry: Registry,
     metrics: ServerMetrics,
     requests: Arc<Semaphore>,
+    json_shares: Arc<Semaphore>,
+    prompt_lane: Lane,
     store_lane: Lane,
     ingest_lane: Lane,
     answer_lane: Lane,
@@ -126,10 +135,13 @@ impl AppState {
         if let Some(engine) = &engine {
             engine.register_metrics(&mut registry);
         }
+        let json_shares = options.max_json_bytes_held.max(options.max_json_bytes).div_ceil(SHARE_BYTES);
         let shared = Shared {
             registry,
             metrics,
             requests: Arc::new(Semaphore::new(options.max_concurrent_requests)),
+            json_shares: Arc::new(Semaphore::new(json_shares)),
+            prompt_lane: Lane::new(options.max_prompts.max(1), options.max_concurrent_requests),
             store_lane: Lane::new(options.max_store_calls, options.max_waiting_store_calls),
             ingest_lane: Lane::new(options.max_ingestions, options.max_waiting_store_calls),
             answer_lane: Lane::new(options.max_answers, 0),
@@ -193,6 +205,16 @@ impl AppState {
 
     pub(crate) fn requests(&self) -> &Arc<Semaphore> {
         &self.shared.requests
+    }
+
+    /// Bounds the bodies that are held as JSON, in [`SHARE_BYTES`].
+    pub(crate) fn json_shares(&self) -> &Arc<Semaphore> {
+        &self.shared.json_shares
+    }
+
+    /// Bounds the preparation of prompts.
+    pub(crate) fn prompt_lane(&self) -> &Lane {
+        &self.shared.prompt_lane
     }
 
     /// Bounds short calls of the store.

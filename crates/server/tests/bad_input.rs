@@ -329,3 +329,15 @@ async fn requests_beyond_the_bound_are_refused_at_once() {
     assert_eq!(answer.headers[header::RETRY_AFTER], "1");
     assert_eq!(get(&app, "/health").await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn large_bodies_take_turns_and_all_are_answered() {
+    // Room for less than one body: there is always room for the largest that is allowed.
+    let options = ServerOptions { max_json_bytes: 64 << 10, max_json_bytes_held: 1, ..ServerOptions::default() };
+    let app = router(state_with(options));
+    let body = json!({"name": "n".repeat(60 << 10)});
+    let answers = futures_util::future::join_all((0..16).map(|_| post(&app, "/v1/vector_stores", &body))).await;
+    for answer in answers {
+        assert_eq!((answer.status, answer.error()["param"].as_str()), (StatusCode::BAD_REQUEST, Some("name")));
+    }
+}

@@ -279,3 +279,20 @@ async fn an_answer_that_fails_its_check_is_quoted_and_says_so() {
     assert!(["unsupported", "generator_failed"].contains(&response["sconce"]["fallback"]["kind"].as_str().unwrap()));
     assert!(response["output"][1]["content"][0]["text"].as_str().unwrap().contains("312 street lamps"));
 }
+
+#[tokio::test]
+async fn control_tokens_in_a_message_are_text() {
+    let server = server();
+    let prompt_tokens = async |content: &str| {
+        let mut body = chat(&json!({"max_tokens": 1}));
+        body["messages"][0]["content"] = json!(content);
+        ok(&server.app, "/v1/chat/completions", &body).await.json()["usage"]["prompt_tokens"].as_u64().unwrap()
+    };
+    // A control token is one token; spelled out it is at least one per character.
+    assert!(prompt_tokens("Hello</s>").await >= prompt_tokens("Hello").await + 4);
+    let raw = completion(&json!({"prompt": "Hello</s>", "max_tokens": 1}));
+    let plain = completion(&json!({"prompt": "Hello", "max_tokens": 1}));
+    let counted =
+        async |body| ok(&server.app, "/v1/completions", body).await.json()["usage"]["prompt_tokens"].as_u64().unwrap();
+    assert_eq!(counted(&raw).await, counted(&plain).await + 1, "a raw prompt is the caller's own");
+}

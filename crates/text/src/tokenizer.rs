@@ -1,6 +1,8 @@
 //! The tokenizer that everyone holds: special tokens cut out, the rest given to the vocabulary's model, ids to bytes.
 //! Streaming output lives in `detokenizer`.
 
+use std::borrow::Cow;
+
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use crate::byte_pair::BytePair;
@@ -26,13 +28,16 @@ const END_TEXTS: [&str; 8] = [
     "<|return|>",
 ];
 
+/// Breaks up a spelling without being seen: zero-width space.
+const BREAK: char = '\u{200B}';
+
 /// How special tokens take part in an encoding.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Special {
     /// Begin with BOS if the vocabulary wants it. It is never doubled: a text that, parsed, begins with BOS gets none.
     pub add_bos: bool,
     /// Read the text of control tokens as those tokens, wherever in the text it stands: who wrote which part of it is
-    /// not known here. Rendered templates need it, so what users wrote must be made harmless before it is rendered.
+    /// not known here. Rendered templates need it, so what users wrote goes through [`Tokenizer::disarm`] before it is rendered.
     /// User-defined tokens are part of ordinary text and are always read.
     pub parse_special: bool,
 }
@@ -93,6 +98,37 @@ impl Tokenizer {
             ordinary,
             special,
         })
+    }
+
+    /// The text with every control token's spelling broken up by zero-width spaces, so that [`Special::parse_special`]
+    /// reads none of it as such. For what users and documents wrote, before a template puts its own marks around it.
+    /// User-defined tokens are ordinary text and stay, but for those that end a turn.
+    pub fn disarm<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut disarmed = String::new();
+        let mut position = 0;
+        for (start, end, id) in self.special.find(text) {
+            let ordinary = self.vocabulary.kind(id) == Some(TokenKind::UserDefined);
+            if ordinary && !self.end_of_generation.contains(&id) {
+                continue;
+            }
+            disarmed.push_str(&text[position..start]);
+            position = end;
+            let spelled = &text[start..end];
+            if spelled.contains(BREAK) || spelled.chars().nth(1).is_none() {
+                // Such a spelling cannot be broken up.
+                disarmed.push(char::REPLACEMENT_CHARACTER);
+                continue;
+            }
+            // Behind every character, so that none that begins in the midst of this one is left either.
+            for character in spelled.chars() {
+                disarmed.extend([character, BREAK]);
+            }
+        }
+        if position == 0 {
+            return Cow::Borrowed(text);
+        }
+        disarmed.push_str(&text[position..]);
+        Cow::Owned(disarmed)
     }
 
     /// The ids of a text. Time is close to linear in the text.

@@ -238,6 +238,10 @@ impl Vocabulary {
         self.tokens.get(id as usize).map(String::as_str)
     }
 
+    pub(crate) fn kind(&self, id: u32) -> Option<TokenKind> {
+        self.kinds.get(id as usize).copied()
+    }
+
     pub(crate) fn bytes(&self, id: u32) -> Option<&[u8]> {
         let start = *self.offsets.get(id as usize)?;
         let end = *self.offsets.get(id as usize + 1)?;

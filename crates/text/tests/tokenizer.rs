@@ -97,6 +97,31 @@ fn control_tokens_are_read_only_when_asked_and_user_defined_ones_always() {
 }
 
 #[test]
+fn disarmed_text_spells_no_control_token() {
+    let mut spec = small_byte_level("gpt-2");
+    // One that overlaps the others, one of a single character, one that a turn ends with although it is user-defined.
+    for (text, kind) in [("d|>end", 3), ("#", 3), ("<|eot_id|>", 4)] {
+        spec.tokens.push(text.to_owned());
+        spec.token_types.push(kind);
+    }
+    let tokenizer = Tokenizer::new(spec).unwrap();
+    let tool = (0..tokenizer.vocabulary_size() as u32).find(|&id| tokenizer.token_text(id) == Some("<tool>")).unwrap();
+    let special = |text: &str| {
+        let ids = tokenizer.encode(text, Special { add_bos: false, parse_special: true });
+        ids.into_iter().filter(|&id| id >= 262 && id != tool).count()
+    };
+    for text in ["<|end|>", "a<|end|>end b", "x<|<|end|>|end|>", "# <|eot_id|> <tool>", "über <|end|> 日本"] {
+        assert!(special(text) > 0, "{text}");
+        let disarmed = tokenizer.disarm(text);
+        assert_eq!(special(&disarmed), 0, "{disarmed:?}");
+        let seen: String = disarmed.chars().filter(|character| *character != '\u{200B}').collect();
+        assert_eq!(seen, text.replace('#', "\u{FFFD}"), "what is read stays");
+        assert_eq!(tokenizer.disarm(&disarmed), disarmed, "once is enough");
+    }
+    assert!(matches!(tokenizer.disarm("plain <b>text</b> <tool>"), std::borrow::Cow::Borrowed(_)));
+}
+
+#[test]
 fn a_megabyte_without_borders_is_encoded() {
     // Quadratic work over a megabyte would take hours; the test ends by itself only if the work is close to linear.
     for spec in [small_sentencepiece(), small_byte_level("llama-bpe"), small_byte_level("default")] {

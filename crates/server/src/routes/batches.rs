@@ -18,7 +18,7 @@ use sconce_rag::FileStatus;
 pub(crate) async fn create(
     State(state): State<AppState>,
     Path(id): Path<String>,
-    JsonBody(body): JsonBody,
+    JsonBody { value: body, .. }: JsonBody,
 ) -> Result<Json<FileBatch>, ApiError> {
     let files = ValidAttachment::parse_batch(&Fields::body(&body)?)?;
     let (store_id, ids) = (id.clone(), files.iter().map(|file| file.file_id.clone()).collect::<Vec<_>>());

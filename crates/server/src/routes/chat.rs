@@ -1,7 +1,7 @@
 //! `POST /v1/chat/completions`, and rendering a conversation into a prompt, which `/v1/responses` needs too.
 
 use super::answers::{Answers, ChunkFormat, WholeChoice};
-use super::completions::{MAX_NAME_BYTES, limits};
+use super::completions::{MAX_NAME_BYTES, in_prompt_lane, limits};
 use super::logprobs;
 use crate::body::JsonBody;
 use crate::error::ApiError;
@@ -17,21 +17,24 @@ use axum::extract::State;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use sconce_engine::{Conversation, EngineHandle, Special, TokenLogprob, Tokenizer};
+use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Answers a conversation.
-pub(crate) async fn create(State(state): State<AppState>, JsonBody(body): JsonBody) -> Result<Response, ApiError> {
+pub(crate) async fn create(State(state): State<AppState>, body: JsonBody) -> Result<Response, ApiError> {
     let engine = state.engine()?;
-    let fields = Fields::body(&body)?;
+    let fields = Fields::body(&body.value)?;
     state.check_model(engine.model(), fields.string("model", MAX_NAME_BYTES)?)?;
     let valid = ValidChat::parse(&fields, limits(engine))?;
+    drop(body);
     let conversation = Conversation {
         messages: valid.messages,
         tools: None,
         add_generation_prompt: valid.add_generation_prompt,
         extra: valid.template_variables,
     };
-    let prompt = rendered(engine, conversation, "messages").await?;
+    let prompt = rendered(&state, engine, conversation, "messages").await?;
     let answers = Answers::submit(engine, &valid.generation, vec![prompt], "messages")?;
     let format = Format {
         id: new_id("chatcmpl-"),
@@ -58,30 +61,45 @@ pub(crate) async fn create(State(state): State<AppState>, JsonBody(body): JsonBo
 /// Renders and tokenizes a conversation, away from the threads that serve connections. `param` names the field that
 /// holds the messages.
 pub(crate) async fn rendered(
+    state: &AppState,
     engine: &EngineHandle,
     conversation: Conversation,
     param: &'static str,
 ) -> Result<Vec<u32>, ApiError> {
     let engine = engine.clone();
-    let render = move || prompt_tokens(&engine, &conversation, param);
-    tokio::task::spawn_blocking(render)
-        .await
-        .map_err(|_| ApiError::internal("The chat template could not be rendered; the server's log has more."))?
+    in_prompt_lane(state, move || prompt_tokens(&engine, conversation, param)).await?
 }
 
 /// [`rendered`] on the caller's thread.
 pub(crate) fn prompt_tokens(
     engine: &EngineHandle,
-    conversation: &Conversation,
+    mut conversation: Conversation,
     param: &'static str,
 ) -> Result<Vec<u32>, ApiError> {
     let template = engine.chat_template().ok_or_else(|| no_template(param))?;
-    let text = template.render(conversation).map_err(|error| {
+    // Only the template ends turns and changes roles: neither a user nor a document may forge what it writes.
+    conversation.messages.iter_mut().for_each(|message| disarm(engine.tokenizer(), message));
+    conversation.extra.values_mut().for_each(|value| disarm(engine.tokenizer(), value));
+    let text = template.render(&conversation).map_err(|error| {
         // A template refuses conversations that it was not made for; its own words say why.
         ApiError::invalid(param, format!("The model's chat template cannot render these messages: {error}."))
     })?;
     // The tokenizer adds a beginning-of-text token where the model wants one and the template wrote none.
     Ok(engine.tokenizer().encode(&text, Special { add_bos: true, parse_special: true }))
+}
+
+/// Breaks up the text of control tokens in every string of a value.
+fn disarm(tokenizer: &Tokenizer, value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(disarmed) = tokenizer.disarm(text) {
+                *text = disarmed;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| disarm(tokenizer, item)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| disarm(tokenizer, field)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 fn no_template(param: &'static str) -> ApiError {

@@ -29,12 +29,18 @@ pub(crate) fn limits(engine: &EngineHandle) -> ModelLimits {
 }
 
 /// Answers one or more prompts.
-pub(crate) async fn create(State(state): State<AppState>, JsonBody(body): JsonBody) -> Result<Response, ApiError> {
+pub(crate) async fn create(State(state): State<AppState>, body: JsonBody) -> Result<Response, ApiError> {
     let engine = state.engine()?;
-    let fields = Fields::body(&body)?;
+    let fields = Fields::body(&body.value)?;
     state.check_model(engine.model(), fields.string("model", MAX_NAME_BYTES)?)?;
     let valid = ValidCompletion::parse(&fields, limits(engine))?;
-    let prompts = tokenized(engine, valid.prompts).await?;
+    drop(body);
+    let tokenizer = engine.tokenizer().clone();
+    let encode = move |prompt| match prompt {
+        Prompt::Text(text) => tokenizer.encode(&text, Special { add_bos: true, parse_special: true }),
+        Prompt::Tokens(tokens) => tokens,
+    };
+    let prompts = in_prompt_lane(&state, move || valid.prompts.into_iter().map(encode).collect()).await?;
     let answers = Answers::submit(engine, &valid.generation, prompts, "prompt")?;
     let format = Format {
         id: new_id("cmpl-"),
@@ -58,16 +64,19 @@ pub(crate) async fn create(State(state): State<AppState>, JsonBody(body): JsonBo
     Ok(Json(format.completion(choices, Some(Some(usage)))).into_response())
 }
 
-/// Tokenizes away from the threads that serve connections: a long prompt takes its time.
-async fn tokenized(engine: &EngineHandle, prompts: Vec<Prompt>) -> Result<Vec<Vec<u32>>, ApiError> {
-    let tokenizer = engine.tokenizer().clone();
-    let encode = move |prompt| match prompt {
-        Prompt::Text(text) => tokenizer.encode(&text, Special { add_bos: true, parse_special: true }),
-        Prompt::Tokens(tokens) => tokens,
+/// Renders or tokenizes away from the threads that serve connections, a few at a time: a long prompt takes its time.
+pub(crate) async fn in_prompt_lane<T: Send + 'static>(
+    state: &AppState,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let fault = || ApiError::internal("The prompt could not be prepared; the server's log has more.");
+    // The lane has a place for each request in progress, so that nobody is refused here.
+    let turn = state.prompt_lane().admit().ok_or_else(fault)?.turn().await.ok_or_else(fault)?;
+    let work = move || {
+        let _turn = turn;
+        work()
     };
-    tokio::task::spawn_blocking(move || prompts.into_iter().map(encode).collect())
-        .await
-        .map_err(|_| ApiError::internal("The prompt could not be tokenized; the server's log has more."))
+    tokio::task::spawn_blocking(work).await.map_err(|_| fault())
 }
 
 struct Format {

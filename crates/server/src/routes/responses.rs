@@ -34,22 +34,21 @@ const MAX_PASSAGES: usize = 20;
 const NO_LIMITS: ModelLimits = ModelLimits { context_length: u32::MAX as usize, vocabulary_size: u32::MAX as usize };
 
 /// Answers a question.
-pub(crate) async fn create(State(state): State<AppState>, JsonBody(body): JsonBody) -> Result<Response, ApiError> {
-    let fields = Fields::body(&body)?;
+pub(crate) async fn create(State(state): State<AppState>, body: JsonBody) -> Result<Response, ApiError> {
+    let fields = Fields::body(&body.value)?;
     let asked_model = fields.string("model", MAX_NAME_BYTES)?;
     if let Some(engine) = &state.engine {
         state.check_model(engine.model(), asked_model)?;
     }
     let valid = ValidResponse::parse(&fields)?;
     let mut generation = ValidGeneration::parse_response(&fields, state.engine.as_ref().map_or(NO_LIMITS, limits))?;
+    if valid.file_search.is_some() && fields.get("temperature").is_none() {
+        // The same question gives the same answer, unless the client asks for variety.
+        generation.sampling.temperature = 0.0;
+    }
+    drop(body);
     match valid.file_search.clone() {
-        Some(tool) => {
-            if fields.get("temperature").is_none() {
-                // The same question gives the same answer, unless the client asks for variety.
-                generation.sampling.temperature = 0.0;
-            }
-            from_documents(state, valid, generation, tool).await
-        }
+        Some(tool) => from_documents(state, valid, generation, tool).await,
         None => from_model(&state, state.engine()?, &valid, generation).await,
     }
 }
@@ -88,7 +87,7 @@ async fn from_model(
 ) -> Result<Response, ApiError> {
     let conversation =
         Conversation { messages: valid.messages.clone(), tools: None, add_generation_prompt: true, extra: Map::new() };
-    let prompt = rendered(engine, conversation, "input").await?;
+    let prompt = rendered(state, engine, conversation, "input").await?;
     let answers = Answers::submit(engine, &generation, vec![prompt], "input")?;
     let response = begun(state, valid, &generation);
     if valid.stream {

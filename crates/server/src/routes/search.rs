@@ -15,7 +15,7 @@ use sconce_rag::{Hit, SearchOptions};
 pub(crate) async fn create(
     State(state): State<AppState>,
     Path(id): Path<String>,
-    JsonBody(body): JsonBody,
+    JsonBody { value: body, .. }: JsonBody,
 ) -> Result<Json<SearchPage>, ApiError> {
     let fields = Fields::body(&body)?;
     let queries = queries(&fields)?;

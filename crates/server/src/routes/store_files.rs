@@ -18,7 +18,7 @@ use sconce_rag::{FileStatus, VectorStoreFile};
 pub(crate) async fn attach(
     State(state): State<AppState>,
     Path(id): Path<String>,
-    JsonBody(body): JsonBody,
+    JsonBody { value: body, .. }: JsonBody,
 ) -> Result<Json<VectorStoreFileObject>, ApiError> {
     let ValidAttachment { file_id, attributes } = ValidAttachment::parse(&Fields::body(&body)?)?;
     let admission = ingestion(&state)?;
@@ -79,7 +79,7 @@ pub(crate) async fn one(
 pub(crate) async fn update(
     State(state): State<AppState>,
     Path((id, file)): Path<(String, String)>,
-    JsonBody(body): JsonBody,
+    JsonBody { value: body, .. }: JsonBody,
 ) -> Result<Json<VectorStoreFileObject>, ApiError> {
     let attributes = attributes(&Fields::body(&body)?)?.unwrap_or_default();
     let updated = with_store(&state, move |store| store.update_attached(&id, &file, &attributes));

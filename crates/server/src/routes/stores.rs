@@ -17,7 +17,7 @@ use sconce_rag::{Attributes, VectorStore, VectorStoreUpdate};
 /// `POST /v1/vector_stores`. Files that are named are read before the answer.
 pub(crate) async fn create(
     State(state): State<AppState>,
-    JsonBody(body): JsonBody,
+    JsonBody { value: body, .. }: JsonBody,
 ) -> Result<Json<VectorStoreObject>, ApiError> {
     let ValidStore { name, metadata, file_ids } = ValidStore::parse(&Fields::body(&body)?)?;
     let files: Vec<ValidAttachment> =
@@ -71,7 +71,7 @@ pub(crate) async fn one(
 pub(crate) async fn update(
     State(state): State<AppState>,
     Path(id): Path<String>,
-    JsonBody(body): JsonBody,
+    JsonBody { value: body, .. }: JsonBody,
 ) -> Result<Json<VectorStoreObject>, ApiError> {
     let ValidStore { name, metadata, .. } = ValidStore::parse(&Fields::body(&body)?)?;
     let update = VectorStoreUpdate { name, metadata };
