@@ -1,9 +1,11 @@
 //! What the command line says. Ranges are checked here, so that no command checks them again.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
-use sconce_model::synth::{NamedShape, Quantization};
+use sconce_model::synth::{NamedShape, Quantization, SynthError};
 
 use crate::size::Bytes;
 
@@ -161,10 +163,10 @@ pub(crate) struct SynthArguments {
     /// File to write.
     pub(crate) file: PathBuf,
     /// Shape of the model.
-    #[arg(long, default_value = "llama-1.1b")]
+    #[arg(long, default_value = "llama-1.1b", ignore_case = true, value_parser = one_of::<NamedShape>(NamedShape::ALL.map(NamedShape::name)))]
     pub(crate) shape: NamedShape,
     /// Type of the weights; the mixes q4_k_m and q5_k_m are llama.cpp's.
-    #[arg(long, default_value = "q4_k_m")]
+    #[arg(long, default_value = "q4_k_m", ignore_case = true, value_parser = one_of::<Quantization>(Quantization::ALL.map(Quantization::name)))]
     pub(crate) quantization: Quantization,
     /// Context length in tokens [default: the shape's].
     #[arg(long, value_parser = value_parser!(u32).range(1..=1 << 20))]
@@ -244,6 +246,14 @@ pub(crate) struct CompareArguments {
     pub(crate) report: PathBuf,
     /// The report to compare it with.
     pub(crate) peer: PathBuf,
+}
+
+/// Names that the help lists, and the error when another is given.
+fn one_of<T>(names: impl IntoIterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = SynthError> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse())
 }
 
 /// A header carries it, so it must be printable ASCII; an empty one would lock everybody out.

@@ -32,9 +32,9 @@ pub struct ComparisonRow {
     pub a: f64,
     /// The second result's.
     pub b: f64,
-    /// How many times better the second is: `b / a` for what should be high, `a / b` for what should be low. None where
-    /// the one below the line is 0.
-    pub b_better_by: Option<f64>,
+    /// How many times better the first is: `a / b` for what should be high, `b / a` for what should be low, so that
+    /// below 1 it is worse. None where the one below the line is 0.
+    pub a_better_by: Option<f64>,
 }
 
 /// Sets two results of the same workload side by side.
@@ -68,15 +68,15 @@ pub fn compare(a: &Report, b: &Report) -> Result<Comparison, LoadgenError> {
         .filter_map(|figure| {
             let other = b.figures.iter().find(|other| other.name == figure.name && other.unit == figure.unit)?;
             let (over, under) = match figure.better {
-                Better::Higher => (other.value, figure.value),
-                Better::Lower => (figure.value, other.value),
+                Better::Higher => (figure.value, other.value),
+                Better::Lower => (other.value, figure.value),
             };
             Some(ComparisonRow {
                 name: figure.name.clone(),
                 unit: figure.unit.clone(),
                 a: figure.value,
                 b: other.value,
-                b_better_by: (under != 0.0).then(|| over / under),
+                a_better_by: (under != 0.0).then(|| over / under),
             })
         })
         .collect();
@@ -113,10 +113,10 @@ impl fmt::Display for Comparison {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "{}\na: {}\nb: {}\n", self.workload, self.a, self.b)?;
         let rows = self.rows.iter().map(|row| {
-            let better = row.b_better_by.map_or_else(|| "–".to_owned(), |times| format!("{times:.2} ×"));
+            let better = row.a_better_by.map_or_else(|| "–".to_owned(), |times| format!("{times:.2} ×"));
             vec![row.name.clone(), row.unit.clone(), number(row.a), number(row.b), better]
         });
-        formatter.write_str(&table(&["figure", "unit", "a", "b", "b better by"], rows))?;
+        formatter.write_str(&table(&["figure", "unit", "a", "b", "a is better (> 1) or worse"], rows))?;
         for note in &self.notes {
             writeln!(formatter, "\nNote: {note}")?;
         }

@@ -261,9 +261,9 @@ async fn results_of_one_workload_compare_and_of_two_do_not() {
         figure.value *= 2.0;
     }
     let comparison = compare(&a, &b).expect("the same workload");
-    let better = |name: &str| comparison.rows.iter().find(|row| row.name == name).and_then(|row| row.b_better_by);
-    assert_eq!(better("output rate"), Some(2.0));
-    assert_eq!(better("ttft p50"), Some(0.5));
+    let better = |name: &str| comparison.rows.iter().find(|row| row.name == name).and_then(|row| row.a_better_by);
+    assert_eq!(better("output rate"), Some(0.5));
+    assert_eq!(better("ttft p50"), Some(2.0));
     assert_eq!(better("failed"), None);
     assert!(comparison.to_string().contains("2.00 ×") && comparison.notes.is_empty(), "{comparison}");
     b.workload = workload(&CLOSED.replace("requests = 7", "requests = 8"));
