@@ -17,6 +17,7 @@ pub mod reference;
 mod rms_norm;
 mod rope;
 mod silu;
+mod simd;
 mod storage;
 mod weight;
 

@@ -1,9 +1,11 @@
-//! Scalar building blocks with a fixed order of operations, written so that the compiler turns them into SIMD.
-//! Nothing here may depend on the number of rows, threads or blocks: bitwise invariance starts in this file.
+//! Sums with a fixed order of operations. Nothing here may depend on the number of rows, threads or blocks: bitwise
+//! invariance starts in this file.
+
+use crate::simd::{F32x8, WIDTH};
 
 /// Lanes of every long sum. The order of a sum is: element `i` goes to lane `i % LANES`, then the lanes are added as a
 /// balanced tree. It is the same on every machine, whatever its vector width.
-pub(crate) const LANES: usize = 16;
+pub(crate) const LANES: usize = 2 * WIDTH;
 
 /// `a * b + c`, fused where the target has it in hardware.
 ///
@@ -11,19 +13,6 @@ pub(crate) const LANES: usize = 16;
 #[inline(always)]
 pub(crate) fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
     if cfg!(any(target_feature = "fma", target_arch = "aarch64")) { a.mul_add(b, c) } else { a * b + c }
-}
-
-/// Adds the lanes of a sum as a balanced tree.
-#[inline(always)]
-pub(crate) fn sum_lanes(mut lanes: [f32; LANES]) -> f32 {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
 }
 
 /// The dot product of two vectors of the same length, in the fixed order of [`LANES`].
@@ -36,69 +25,43 @@ pub(crate) fn dot(left: &[f32], right: &[f32]) -> f32 {
 #[inline]
 pub(crate) fn dot_rows<const ROWS: usize>(rows: [&[f32]; ROWS], shared: &[f32]) -> [f32; ROWS] {
     let length = rows.iter().fold(shared.len(), |length, row| length.min(row.len()));
-    let whole = length / LANES * LANES;
-    let mut sums = [[0f32; LANES]; ROWS];
-    let mut start = 0;
-    while start < whole {
-        let shared_lanes = &shared[start..start + LANES];
-        for (lanes, row) in sums.iter_mut().zip(rows) {
-            let row_lanes = &row[start..start + LANES];
-            for lane in 0..LANES {
-                lanes[lane] = multiply_add(row_lanes[lane], shared_lanes[lane], lanes[lane]);
-            }
-        }
-        start += LANES;
-    }
-    for (lanes, row) in sums.iter_mut().zip(rows) {
-        for (lane, index) in (whole..length).enumerate() {
-            lanes[lane] = multiply_add(row[index], shared[index], lanes[lane]);
+    let (shared, shared_rest) = shared[..length].as_chunks::<LANES>();
+    let rows = rows.map(|row| row[..length].as_chunks::<LANES>());
+    let mut sums = [[F32x8::splat(0.0); 2]; ROWS];
+    for (index, shared) in shared.iter().enumerate() {
+        let shared = halves(shared);
+        for (sum, (row, _)) in sums.iter_mut().zip(&rows) {
+            let row = halves(&row[index]);
+            *sum = [row[0].mul_add(shared[0], sum[0]), row[1].mul_add(shared[1], sum[1])];
         }
     }
-    sums.map(sum_lanes)
+    if !shared_rest.is_empty() {
+        // Every product of this length gets the same zeros behind its rest.
+        let shared = halves(&padded(shared_rest));
+        for (sum, (_, rest)) in sums.iter_mut().zip(&rows) {
+            let row = halves(&padded(rest));
+            *sum = [row[0].mul_add(shared[0], sum[0]), row[1].mul_add(shared[1], sum[1])];
+        }
+    }
+    sums.map(|[low, high]| low.add(high).sum())
 }
 
-/// `e^x` for finite `x`, within 2 units in the last place; inputs are clamped to the range where the result is a normal number.
-///
-/// Range reduction to `[-ln 2 / 2, ln 2 / 2]` and a polynomial of degree 6 (its Taylor terms); branch-free, so that loops
-/// over it become SIMD. `exp(0)` is exactly 1.
 #[inline(always)]
-pub(crate) fn exp(x: f32) -> f32 {
-    // 1.5 * 2^23: adding it rounds a small float to an integer held in the low bits.
-    const ROUNDER: f32 = 12_582_912.0;
-    // ln 2 in two parts, the first short enough that its product with an exponent is exact.
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    let x = x.clamp(-87.3, 88.0);
-    let rounded = multiply_add(x, std::f32::consts::LOG2_E, ROUNDER);
-    let exponent = rounded - ROUNDER;
-    let rest = multiply_add(exponent, -LN2_LOW, multiply_add(exponent, -LN2_HIGH, x));
-    let mut series = 1.0 / 720.0;
-    series = multiply_add(series, rest, 1.0 / 120.0);
-    series = multiply_add(series, rest, 1.0 / 24.0);
-    series = multiply_add(series, rest, 1.0 / 6.0);
-    series = multiply_add(series, rest, 0.5);
-    series = multiply_add(series, rest, 1.0);
-    series = multiply_add(series, rest, 1.0);
-    let power = f32::from_bits((rounded.to_bits() << 23).wrapping_add(127 << 23));
-    series * power
+fn halves(lanes: &[f32; LANES]) -> [F32x8; 2] {
+    let (halves, _) = lanes.as_chunks::<WIDTH>();
+    [F32x8::load(&halves[0]), F32x8::load(&halves[1])]
+}
+
+#[inline(always)]
+fn padded(rest: &[f32]) -> [f32; LANES] {
+    let mut lanes = [0f32; LANES];
+    lanes[..rest.len()].copy_from_slice(rest);
+    lanes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_exponential_is_within_two_units_in_the_last_place() {
-        for step in -87_000..88_000 {
-            let x = step as f32 / 1000.0;
-            let exact = f64::from(x).exp();
-            let error = (f64::from(exp(x)) - exact).abs() / exact;
-            assert!(error < 2.5e-7, "exp({x}) is {} instead of {exact}", exp(x));
-        }
-        assert_eq!(exp(0.0), 1.0);
-        assert!(exp(f32::NEG_INFINITY) < 1e-37);
-        assert!(exp(1000.0).is_finite());
-    }
 
     #[test]
     fn a_dot_product_is_the_same_alone_and_among_four() {

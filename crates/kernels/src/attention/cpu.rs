@@ -1,15 +1,16 @@
 //! Paged attention on the CPU. One work item is a tile of rows of one sequence and one key head; it walks the keys in tiles of
 //! absolute positions, which it converts to F32 once for all its rows and query heads.
 
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
-
 use crate::batch::{PagedBatch, PagedSequence};
-use crate::math::{LANES, exp, multiply_add, sum_lanes};
+use crate::math::multiply_add;
 use crate::parallel::{DisjointSlice, for_ranges};
+use crate::simd::{Element, F32x8, WIDTH};
 
 /// Positions of one tile of keys. Part of the arithmetic: changing it changes the last bits of every result.
 const KEY_TILE: usize = 32;
+
+/// Vectors that hold one number for each key of a tile.
+const TILE_VECTORS: usize = KEY_TILE / WIDTH;
 
 /// Rows of one work item. Not part of the arithmetic.
 const ROW_TILE: usize = 16;
@@ -25,29 +26,6 @@ pub(super) struct Heads {
     pub(super) head_dim: usize,
 }
 
-/// An element type of the cache.
-pub(super) trait CacheElement: Sync + Sized {
-    fn widen(row: &[Self], place: &mut [f32]);
-}
-
-impl CacheElement for f32 {
-    fn widen(row: &[Self], place: &mut [f32]) {
-        place.copy_from_slice(row);
-    }
-}
-
-impl CacheElement for f16 {
-    fn widen(row: &[Self], place: &mut [f32]) {
-        row.convert_to_f32_slice(place);
-    }
-}
-
-impl CacheElement for bf16 {
-    fn widen(row: &[Self], place: &mut [f32]) {
-        row.convert_to_f32_slice(place);
-    }
-}
-
 /// Rows `first_row..first_row + rows` of one sequence; the first of them sees `first_keys` keys.
 struct RowTile<'a> {
     sequence: &'a PagedSequence,
@@ -57,7 +35,7 @@ struct RowTile<'a> {
 }
 
 /// Attention of all rows; `queries` is `[rows, kv_heads * group * head_dim]` and so is the result.
-pub(super) fn attend<T: CacheElement>(
+pub(super) fn attend<T: Element>(
     queries: &[f32],
     keys: &[T],
     values: &[T],
@@ -122,13 +100,24 @@ struct CacheView<'a, T> {
     kv_head: usize,
 }
 
-impl<T: CacheElement> CacheView<'_, T> {
-    /// Element range of the head at an absolute position.
-    fn place(&self, position: usize) -> std::ops::Range<usize> {
+impl<T> CacheView<'_, T> {
+    /// Where the head's elements begin at `KEY_TILE` absolute positions from `first` on, a multiple of the tile. Positions
+    /// from `first + count` on, which may have no block yet, repeat the last one.
+    fn starts(&self, first: usize, count: usize) -> [usize; KEY_TILE] {
         let block_size = self.batch.block_size;
-        let slot = self.table[position / block_size] as usize * block_size + position % block_size;
-        let start = (slot * self.heads.kv_heads + self.kv_head) * self.heads.head_dim;
-        start..start + self.heads.head_dim
+        let (mut block, mut offset) = (first / block_size, first % block_size);
+        let mut starts = [0; KEY_TILE];
+        for (index, start) in starts.iter_mut().enumerate() {
+            let slot = self.table[block] as usize * block_size + offset;
+            *start = (slot * self.heads.kv_heads + self.kv_head) * self.heads.head_dim;
+            if index + 1 < count {
+                offset += 1;
+                if offset == block_size {
+                    (block, offset) = (block + 1, 0);
+                }
+            }
+        }
+        starts
     }
 }
 
@@ -143,8 +132,6 @@ struct Scratch {
     maxima: Vec<f32>,
     /// The sum of exponentials of each lane so far.
     weights: Vec<f32>,
-    /// One head's key, before it is transposed.
-    row: Vec<f32>,
     /// A tile of keys, transposed: `[head_dim, KEY_TILE]`, so that the scores of a tile are one vector.
     keys: Vec<f32>,
     /// A tile of values `[KEY_TILE, head_dim]`.
@@ -160,13 +147,12 @@ impl Scratch {
             sums: vec![0.0; lanes * heads.head_dim],
             maxima: vec![0.0; lanes],
             weights: vec![0.0; lanes],
-            row: vec![0.0; heads.head_dim],
             keys: vec![0.0; heads.head_dim * KEY_TILE],
             values: vec![0.0; heads.head_dim * KEY_TILE],
         }
     }
 
-    fn attend_tile<T: CacheElement>(&mut self, queries: &[f32], tile: &RowTile<'_>, cache: &CacheView<'_, T>) {
+    fn attend_tile<T: Element>(&mut self, queries: &[f32], tile: &RowTile<'_>, cache: &CacheView<'_, T>) {
         let Heads { kv_heads, group, head_dim } = self.heads;
         let scale = 1.0 / (head_dim as f32).sqrt();
         for row in 0..tile.rows {
@@ -183,50 +169,94 @@ impl Scratch {
         let all_keys = tile.first_keys + tile.rows - 1;
         for first_key in (0..all_keys).step_by(KEY_TILE) {
             self.load(cache, first_key, KEY_TILE.min(all_keys - first_key));
-            for lane in 0..lanes {
-                let visible = (tile.first_keys + lane / group).saturating_sub(first_key).min(KEY_TILE);
-                if visible > 0 {
-                    self.step(lane, visible);
+            let visible = |lane: usize| (tile.first_keys + lane / group).saturating_sub(first_key).min(KEY_TILE);
+            // Lanes go in pairs, so that a load of keys serves two.
+            for lane in (0..lanes).step_by(2) {
+                if lane + 1 < lanes {
+                    let [scores, next_scores] = self.scores([lane, lane + 1]);
+                    self.step(lane, visible(lane), scores);
+                    self.step(lane + 1, visible(lane + 1), next_scores);
+                } else {
+                    let [scores] = self.scores([lane]);
+                    self.step(lane, visible(lane), scores);
                 }
             }
         }
     }
 
-    /// Converts `count` keys and values from position `first` on; keys behind them keep old numbers, which are never used.
-    fn load<T: CacheElement>(&mut self, cache: &CacheView<'_, T>, first: usize, count: usize) {
+    /// Converts `count` keys and values from position `first` on; keys behind them get numbers that are never used.
+    fn load<T: Element>(&mut self, cache: &CacheView<'_, T>, first: usize, count: usize) {
         let head_dim = self.heads.head_dim;
-        for offset in 0..count {
-            let place = cache.place(first + offset);
-            T::widen(&cache.keys[place.clone()], &mut self.row);
-            for (column, value) in self.keys.chunks_exact_mut(KEY_TILE).zip(&self.row) {
-                column[offset] = *value;
+        let starts = cache.starts(first, count);
+        let whole = head_dim / WIDTH * WIDTH;
+        for (octet, starts) in starts.as_chunks::<WIDTH>().0.iter().enumerate().take(count.div_ceil(WIDTH)) {
+            let keys = starts.map(|start| &cache.keys[start..start + head_dim]);
+            for dim in (0..whole).step_by(WIDTH) {
+                let rows = keys.map(|key| T::load(key[dim..].first_chunk().expect("whole vectors were counted")));
+                for (column, keys) in F32x8::transpose(rows).into_iter().enumerate() {
+                    let place = (dim + column) * KEY_TILE + octet * WIDTH;
+                    keys.store(self.keys[place..].first_chunk_mut().expect("a column has room for a tile"));
+                }
             }
-            T::widen(&cache.values[place], &mut self.values[offset * head_dim..(offset + 1) * head_dim]);
+            for dim in whole..head_dim {
+                for (offset, key) in keys.iter().enumerate() {
+                    self.keys[dim * KEY_TILE + octet * WIDTH + offset] = key[dim].widen();
+                }
+            }
+        }
+        for (start, place) in starts.into_iter().zip(self.values.chunks_exact_mut(head_dim)).take(count) {
+            let (vectors, rest) = cache.values[start..start + head_dim].as_chunks::<WIDTH>();
+            let (places, rest_places) = place.as_chunks_mut::<WIDTH>();
+            for (place, vector) in places.iter_mut().zip(vectors) {
+                T::load(vector).store(place);
+            }
+            for (place, value) in rest_places.iter_mut().zip(rest) {
+                *place = value.widen();
+            }
         }
     }
 
-    /// Takes the first `visible` keys of the loaded tile into one lane: an online softmax step (Milakov and Gimelshein, 2018).
-    fn step(&mut self, lane: usize, visible: usize) {
+    /// The products of some lanes' queries with every key of the tile, summed over the head in order.
+    #[inline(always)]
+    fn scores<const LANES: usize>(&self, lanes: [usize; LANES]) -> [[F32x8; TILE_VECTORS]; LANES] {
         let head_dim = self.heads.head_dim;
-        let query = &self.queries[lane * head_dim..(lane + 1) * head_dim];
-        let mut scores = [0f32; KEY_TILE];
-        for (column, query) in self.keys.chunks_exact(KEY_TILE).zip(query) {
-            for (score, key) in scores.iter_mut().zip(column) {
-                *score = multiply_add(*query, *key, *score);
+        let queries = lanes.map(|lane| &self.queries[lane * head_dim..(lane + 1) * head_dim]);
+        let mut scores = [[F32x8::splat(0.0); TILE_VECTORS]; LANES];
+        for (dim, column) in self.keys.as_chunks::<KEY_TILE>().0.iter().enumerate() {
+            let (vectors, _) = column.as_chunks::<WIDTH>();
+            let keys: [F32x8; TILE_VECTORS] = std::array::from_fn(|index| F32x8::load(&vectors[index]));
+            for (scores, query) in scores.iter_mut().zip(queries) {
+                let query = F32x8::splat(query[dim]);
+                for (score, key) in scores.iter_mut().zip(keys) {
+                    *score = query.mul_add(key, *score);
+                }
             }
         }
-        scores[visible..].fill(f32::NEG_INFINITY);
-        let highest =
-            scores.iter().fold(self.maxima[lane], |highest, score| if *score > highest { *score } else { highest });
-        let mut folded = [0f32; LANES];
-        for (index, score) in scores.iter_mut().enumerate() {
-            *score = exp(*score - highest);
-            folded[index % LANES] += if index < visible { *score } else { 0.0 };
+        scores
+    }
+
+    /// Takes the first `visible` keys of the loaded tile into one lane: an online softmax step (Milakov and Gimelshein, 2018).
+    fn step(&mut self, lane: usize, visible: usize, scores: [F32x8; TILE_VECTORS]) {
+        if visible == 0 {
+            return;
         }
-        let shrink = exp(self.maxima[lane] - highest);
+        let hidden = hide(scores, visible, f32::NEG_INFINITY);
+        let highest = hidden.into_iter().fold(F32x8::splat(self.maxima[lane]), |highest, score| score.max(highest));
+        let highest = highest.max_element();
+        let weights = hidden.map(|score| score.sub(F32x8::splat(highest)).exp());
+        let weights = hide(weights, visible, 0.0);
+        let [a, b, c, d] = weights;
+        let sum = a.add(c).add(b.add(d)).sum();
+        let shrink = F32x8::splat(self.maxima[lane] - highest).exp().max_element();
         self.maxima[lane] = highest;
-        self.weights[lane] = multiply_add(self.weights[lane], shrink, sum_lanes(folded));
-        add_values(&mut self.sums[lane * head_dim..(lane + 1) * head_dim], shrink, &scores[..visible], &self.values);
+        self.weights[lane] = multiply_add(self.weights[lane], shrink, sum);
+        let mut shares = [[0f32; WIDTH]; TILE_VECTORS];
+        for (share, weight) in shares.iter_mut().zip(weights) {
+            weight.store(share);
+        }
+        let head_dim = self.heads.head_dim;
+        let sums = &mut self.sums[lane * head_dim..(lane + 1) * head_dim];
+        add_values(sums, shrink, &shares.as_flattened()[..visible], &self.values);
     }
 
     fn finish_row(&self, row: usize, place: &mut [f32]) {
@@ -241,29 +271,57 @@ impl Scratch {
     }
 }
 
-/// `sums = sums * shrink + scores × values`, the values in order of position. Registers hold a part of the sums while the values pass.
-fn add_values(sums: &mut [f32], shrink: f32, scores: &[f32], values: &[f32]) {
+/// The numbers of a tile with `filler` behind the first `visible`.
+#[inline(always)]
+fn hide(numbers: [F32x8; TILE_VECTORS], visible: usize, filler: f32) -> [F32x8; TILE_VECTORS] {
+    if visible == KEY_TILE {
+        return numbers;
+    }
+    let mut flat = [[0f32; WIDTH]; TILE_VECTORS];
+    for (place, numbers) in flat.iter_mut().zip(numbers) {
+        numbers.store(place);
+    }
+    flat.as_flattened_mut()[visible..].fill(filler);
+    flat.map(|numbers| F32x8::load(&numbers))
+}
+
+/// `sums = sums * shrink + shares × values`, the values in order of position.
+fn add_values(sums: &mut [f32], shrink: f32, shares: &[f32], values: &[f32]) {
     let head_dim = sums.len();
     let mut start = 0;
-    while start + LANES <= head_dim {
-        let mut part = [0f32; LANES];
-        for (part, sum) in part.iter_mut().zip(&sums[start..start + LANES]) {
-            *part = sum * shrink;
-        }
-        for (key, score) in scores.iter().enumerate() {
-            let value = &values[key * head_dim + start..key * head_dim + start + LANES];
-            for (part, value) in part.iter_mut().zip(value) {
-                *part = multiply_add(*score, *value, *part);
-            }
-        }
-        sums[start..start + LANES].copy_from_slice(&part);
-        start += LANES;
+    while start + 8 * WIDTH <= head_dim {
+        add_columns::<8>(&mut sums[start..], shrink, shares, &values[start..], head_dim);
+        start += 8 * WIDTH;
+    }
+    while start + WIDTH <= head_dim {
+        add_columns::<1>(&mut sums[start..], shrink, shares, &values[start..], head_dim);
+        start += WIDTH;
     }
     for index in start..head_dim {
         let mut sum = sums[index] * shrink;
-        for (key, score) in scores.iter().enumerate() {
-            sum = multiply_add(*score, values[key * head_dim + index], sum);
+        for (key, share) in shares.iter().enumerate() {
+            sum = multiply_add(*share, values[key * head_dim + index], sum);
         }
         sums[index] = sum;
+    }
+}
+
+/// [`add_values`] for the first `VECTORS` vectors of a row: they stay in registers while the values pass.
+#[inline(always)]
+fn add_columns<const VECTORS: usize>(sums: &mut [f32], shrink: f32, shares: &[f32], values: &[f32], stride: usize) {
+    let (places, _) = sums.as_chunks_mut::<WIDTH>();
+    let places: &mut [[f32; WIDTH]; VECTORS] = places.first_chunk_mut().expect("the caller counted");
+    let shrink = F32x8::splat(shrink);
+    let mut parts: [F32x8; VECTORS] = std::array::from_fn(|index| F32x8::load(&places[index]).mul(shrink));
+    for (key, share) in shares.iter().enumerate() {
+        let (row, _) = values[key * stride..].as_chunks::<WIDTH>();
+        let row: &[[f32; WIDTH]; VECTORS] = row.first_chunk().expect("a row of values is as long as one of sums");
+        let share = F32x8::splat(*share);
+        for (part, value) in parts.iter_mut().zip(row) {
+            *part = share.mul_add(F32x8::load(value), *part);
+        }
+    }
+    for (place, part) in places.iter_mut().zip(parts) {
+        part.store(place);
     }
 }

@@ -1,0 +1,74 @@
+//! Paged attention of a 1.1 B shape (32 heads of 64 over 4, F16 blocks of 32), one layer: streams that decode over contexts of
+//! some length, and a chunk of a prompt. Throughput counts multiply-adds.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use half::f16;
+
+use candle_core::{DType, Device, Tensor};
+use sconce_kernels::{PagedBatch, PagedBatchParts, paged_attention};
+
+const KV_HEADS: usize = 4;
+const GROUP: usize = 8;
+const HEAD_DIM: usize = 64;
+const BLOCK: usize = 32;
+
+/// `sequences` times `rows` new tokens, the last of which sees `keys` keys.
+fn batch(sequences: usize, rows: usize, keys: usize) -> PagedBatch {
+    let blocks_each = keys.div_ceil(BLOCK);
+    let (mut positions, mut slots, mut tables) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut cu_rows, mut cu_blocks) = (vec![0u32], vec![0u32]);
+    for sequence in 0..sequences {
+        let block = |position: usize| (sequence * blocks_each + position / BLOCK) as u32;
+        for position in keys - rows..keys {
+            positions.push(position as u32);
+            slots.push(block(position) * BLOCK as u32 + (position % BLOCK) as u32);
+        }
+        tables.extend((0..blocks_each).map(|index| block(index * BLOCK)));
+        cu_rows.push(positions.len() as u32);
+        cu_blocks.push(tables.len() as u32);
+    }
+    let parts = PagedBatchParts {
+        positions: &positions,
+        slot_mapping: &slots,
+        cu_seqlens_q: &cu_rows,
+        seq_lens_k: &vec![keys as u32; sequences],
+        block_tables: &tables,
+        cu_blocks: &cu_blocks,
+    };
+    PagedBatch::new(parts, sequences * blocks_each, BLOCK).expect("a valid batch")
+}
+
+fn numbers(count: usize) -> Vec<f32> {
+    (0..count).map(|index| ((index * 31 % 97) as f32 - 48.0) / 48.0).collect()
+}
+
+fn attention(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("paged_attention");
+    let cases = [
+        ("decode, 1 stream of 1,024", 1, 1, 1024),
+        ("decode, 8 streams of 1,024", 8, 1, 1024),
+        ("decode, 32 streams of 128", 32, 1, 128),
+        ("prompt, 64 rows that end at 1,024", 1, 64, 1024),
+    ];
+    for (name, sequences, rows, keys) in cases {
+        let batch = batch(sequences, rows, keys);
+        let blocks = sequences * keys.div_ceil(BLOCK);
+        let width = KV_HEADS * HEAD_DIM;
+        let cache: Vec<f16> = numbers(blocks * BLOCK * width).into_iter().map(f16::from_f32).collect();
+        let shape = (blocks, BLOCK, KV_HEADS, HEAD_DIM);
+        let cache = Tensor::from_vec(cache, shape, &Device::Cpu).expect("a cache");
+        assert_eq!(cache.dtype(), DType::F16);
+        let values = cache.copy().expect("a cache");
+        let query = numbers(sequences * rows * width * GROUP);
+        let query = Tensor::from_vec(query, (sequences * rows, width * GROUP), &Device::Cpu).expect("a query");
+        let products = sequences * rows * keys * width * GROUP * 2;
+        group.throughput(Throughput::Elements(products as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| paged_attention(&query, &cache, &values, &batch).expect("attention"));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, attention);
+criterion_main!(benches);
