@@ -203,6 +203,8 @@ impl Engine {
             self.step();
             self.report();
         }
+        // From here on nothing is taken; what slipped in before is told with the rest.
+        self.shared.stopped.store(true, Ordering::Release);
         self.end_everything();
         self.report();
     }

@@ -18,6 +18,9 @@ use crate::request::{GenerateRequest, SubmitError};
 /// Events a request's channel holds before its reader makes the sequence pause.
 pub const EVENT_CAPACITY: usize = 64;
 
+/// How often a canary that waits looks whether the loop has stepped.
+const CANARY_POLL: Duration = Duration::from_millis(20);
+
 /// Facts about the served model.
 #[derive(Debug, Clone)]
 pub struct ModelInfo {
@@ -66,7 +69,7 @@ pub(crate) struct Shared {
     pub draining: AtomicBool,
     /// Set by [`EngineHandle::cut`]: end everything now.
     pub cut: AtomicBool,
-    /// Set when the thread has ended, for whatever reason.
+    /// Set when the loop has ended, for whatever reason: nothing is taken any more.
     pub stopped: AtomicBool,
 }
 
@@ -108,6 +111,9 @@ impl EngineHandle {
         let limit = self.shared.model.context_length - 1;
         if request.prompt.len() > limit {
             return Err(SubmitError::PromptTooLong { prompt_tokens: request.prompt.len(), limit });
+        }
+        if self.is_stopped() {
+            return Err(SubmitError::Stopped);
         }
         if self.shared.draining.load(Ordering::Acquire) {
             return Err(SubmitError::ShuttingDown);
@@ -171,9 +177,8 @@ impl EngineHandle {
     /// [`CanaryError`] saying what did not happen within `timeout`.
     pub async fn canary(&self, timeout: Duration) -> Result<(), CanaryError> {
         let shared = &self.shared;
-        let stopped = CanaryError::Refused(SubmitError::Stopped);
         if self.is_stopped() {
-            return Err(stopped);
+            return Err(CanaryError::Refused(SubmitError::Stopped));
         }
         if self.in_engine.load(Ordering::Acquire) > 0 {
             let last_step = Duration::from_millis(shared.last_step_ms.load(Ordering::Acquire));
@@ -182,21 +187,34 @@ impl EngineHandle {
                 return Ok(());
             }
         }
+        let asked = shared.last_step_ms.load(Ordering::Acquire);
         let sampling = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
         let prompt = vec![shared.tokenizer.bos().unwrap_or(0)];
         let request = GenerateRequest { prompt, n: 1, sampling, max_tokens: Some(1), ..GenerateRequest::default() };
-        let mut generation = self.submit(request, true).map_err(CanaryError::Refused)?;
-        let ended = tokio::time::timeout(timeout, async {
-            while let Some(event) = generation.next().await {
-                match event.kind {
-                    GenerationEventKind::Finished { .. } => return Ok(()),
-                    GenerationEventKind::Failed { error } => return Err(CanaryError::Failed(error.to_string())),
-                    GenerationEventKind::Started { .. } | GenerationEventKind::Delta { .. } => {}
-                }
+        let generation = match self.submit(request, true) {
+            Ok(generation) => Some(generation),
+            // A full engine that steps is as ready as it can be.
+            Err(SubmitError::Overloaded { .. }) => None,
+            Err(error) => return Err(CanaryError::Refused(error)),
+        };
+        let own_token = async {
+            match generation {
+                Some(generation) => own_token(generation).await,
+                None => std::future::pending().await,
             }
-            Err(stopped)
-        });
-        ended.await.unwrap_or(Err(CanaryError::TimedOut(timeout)))
+        };
+        // With slow steps and a full batch the token may have to wait, but a step that lands meanwhile says the same.
+        let other_step = async {
+            while shared.last_step_ms.load(Ordering::Acquire) == asked {
+                tokio::time::sleep(CANARY_POLL).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            ended = own_token => ended,
+            () = other_step => Ok(()),
+            () = tokio::time::sleep(timeout) => Err(CanaryError::TimedOut(timeout)),
+        }
     }
 
     /// Stops admitting; what is in the engine goes on to its end.
@@ -211,6 +229,18 @@ impl EngineHandle {
         self.shared.cut.store(true, Ordering::Release);
         self.shutdown();
     }
+}
+
+/// Waits for the end of a canary's generation.
+async fn own_token(mut generation: Generation) -> Result<(), CanaryError> {
+    while let Some(event) = generation.next().await {
+        match event.kind {
+            GenerationEventKind::Finished { .. } => return Ok(()),
+            GenerationEventKind::Failed { error } => return Err(CanaryError::Failed(error.to_string())),
+            GenerationEventKind::Started { .. } | GenerationEventKind::Delta { .. } => {}
+        }
+    }
+    Err(CanaryError::Refused(SubmitError::Stopped))
 }
 
 impl fmt::Debug for EngineHandle {

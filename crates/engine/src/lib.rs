@@ -11,6 +11,8 @@ mod choices;
 mod config;
 mod engine;
 mod event;
+#[cfg(test)]
+mod faults;
 mod handle;
 mod load;
 mod metrics;

@@ -61,6 +61,8 @@ impl ModelRunner {
     /// # Errors
     /// [`ModelError`] when the step as a whole failed; a row that gives nothing to sample from fails alone.
     pub(crate) fn run(&mut self, plan: &StepPlan) -> Result<StepOutcome, ModelError> {
+        #[cfg(test)]
+        crate::faults::strike()?;
         let copies: Vec<BlockCopy> =
             plan.copies.iter().map(|copy| BlockCopy { src: copy.src.0, dst: copy.dst.0, slots: copy.slots }).collect();
         self.cache.copy_blocks(&copies)?;

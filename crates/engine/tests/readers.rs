@@ -142,6 +142,7 @@ fn a_dropped_stream_frees_its_blocks_and_its_place() {
     let (handle, _thread) = engine(&config);
     let first = handle.generate(request(1, 10, 4000)).expect("taken");
     assert_eq!(handle.generate(request(2, 10, 4)).err(), Some(SubmitError::Overloaded { limit: 1 }));
+    wait_until("it holds blocks", || handle.metrics().kv_usage.get() > 0.0);
     drop(first);
     wait_until("the blocks are free", || handle.metrics().kv_usage.get() == 0.0);
     let (ids, _) = read(&mut handle.generate(request(2, 10, 4)).expect("taken"));
