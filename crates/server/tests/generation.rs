@@ -224,6 +224,23 @@ async fn prompts_that_do_not_fit_and_other_models_are_refused_by_name() {
 }
 
 #[tokio::test]
+async fn a_prompt_beyond_its_tenants_share_of_the_cache_is_refused_by_name() {
+    let config = EngineConfig { kv_quotas: vec![("acme".into(), 0.01)], ..EngineConfig::default() };
+    let Server { app, engine, .. } = &server_with(&config, ServerOptions::default());
+    let share = engine.model().num_blocks / 100 * engine.model().block_size;
+    let body = |salt: &str, stream: bool| {
+        completion(&json!({"prompt": vec![5; share + 1], "max_tokens": 1, "cache_salt": salt, "stream": stream}))
+    };
+    for stream in [false, true] {
+        let refused = post(app, "/v1/completions", &body("acme", stream)).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
+        let error = refused.error();
+        assert_eq!((&error["param"], &error["code"]), (&json!("prompt"), &json!("context_length_exceeded")));
+        ok(app, "/v1/completions", &body("other", stream)).await;
+    }
+}
+
+#[tokio::test]
 async fn ready_means_that_the_engine_decodes() {
     let Server { app, .. } = &server();
     let ready = get(app, "/ready").await;
