@@ -1,6 +1,7 @@
 //! The one error that leaves this server: OpenAI's shape, the right status, the field that is at fault.
 //! Other crates' errors become an `ApiError` beside the route that meets them, not here.
 
+use crate::pace::SLOWEST_RATE;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -103,9 +104,11 @@ impl ApiError {
         }
     }
 
-    /// 408: the body did not arrive in time.
+    /// 408: the body came too slowly: nothing for `seconds`, or too little by then.
     pub fn body_too_slow(seconds: u64) -> Self {
-        let message = format!("The body did not arrive within {seconds} s.");
+        let message = format!(
+            "The body came too slowly: nothing for {seconds} s, or less than {SLOWEST_RATE} bytes a second on average."
+        );
         Self::new(StatusCode::REQUEST_TIMEOUT, "invalid_request_error", message)
     }
 

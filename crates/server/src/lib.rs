@@ -6,6 +6,7 @@
 //!   an error event.
 //! - Nothing waits without a bound: bodies, requests in progress, store calls, connections and the drain have limits;
 //!   what exceeds them gets its answer at once.
+//! - A body counts against its bound in bytes while it is held, and no JSON body is held while its handler waits.
 //! - Dropping a response aborts what it waits for.
 //! - Store calls block, so they run on threads of their own, never on those that serve connections.
 //! - It knows nothing of kernels, tensors or blocks.
@@ -18,10 +19,12 @@ pub mod ids;
 mod lanes;
 mod metrics;
 pub mod openai;
+mod pace;
 pub mod pages;
 mod router;
 mod routes;
 mod serve;
+mod shares;
 pub mod sse;
 mod stall;
 mod state;

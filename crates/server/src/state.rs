@@ -1,9 +1,9 @@
 //! What every handler shares: engine, store, options, permits, metrics. Cloning is cheap.
 
-use crate::body::SHARE_BYTES;
 use crate::error::ApiError;
 use crate::lanes::Lane;
 use crate::metrics::ServerMetrics;
+use crate::shares::{Share, Shares};
 use prometheus_client::registry::Registry;
 use sconce_engine::{EngineHandle, ModelInfo};
 use sconce_rag::Store;
@@ -29,10 +29,14 @@ pub struct ServerOptions {
     pub cors: bool,
     /// The largest JSON body, in bytes.
     pub max_json_bytes: usize,
-    /// JSON bodies that are held at once, in bytes as sent; more wait. At least one body of the largest size fits.
+    /// JSON bodies that are held at once, in bytes as sent; more wait, and get a 429 in the end. At least one body of the
+    /// largest size fits.
     pub max_json_bytes_held: usize,
     /// The largest uploaded file, in bytes.
     pub max_file_bytes: usize,
+    /// Files that are held while they are uploaded or sent, in bytes; more get a 429. At least one file of the largest size
+    /// fits.
+    pub max_file_bytes_held: usize,
     /// Requests to `/v1` in progress at once; more get a 429.
     pub max_concurrent_requests: usize,
     /// Open connections; more wait to be accepted.
@@ -50,7 +54,7 @@ pub struct ServerOptions {
     pub max_answers: usize,
     /// Time a client has to send its headers.
     pub header_timeout: Duration,
-    /// Time a client has to send its body.
+    /// Time in which a client may send nothing of its body, or be behind 16 KiB a second, before it gets a 408.
     pub body_timeout: Duration,
     /// Time in which a client may take nothing of what is sent before its connection is cut, and its place freed.
     pub write_timeout: Duration,
@@ -71,6 +75,7 @@ impl Default for ServerOptions {
             max_json_bytes: 8 << 20,
             max_json_bytes_held: 64 << 20,
             max_file_bytes: 64 << 20,
+            max_file_bytes_held: 256 << 20,
             max_concurrent_requests: 256,
             max_connections: 1024,
             max_prompts: 4,
@@ -117,7 +122,8 @@ struct Shared {
     registry: Registry,
     metrics: ServerMetrics,
     requests: Arc<Semaphore>,
-    json_shares: Arc<Semaphore>,
+    json_shares: Shares,
+    file_shares: Shares,
     prompt_lane: Lane,
     store_lane: Lane,
     ingest_lane: Lane,
@@ -135,12 +141,12 @@ impl AppState {
         if let Some(engine) = &engine {
             engine.register_metrics(&mut registry);
         }
-        let json_shares = options.max_json_bytes_held.max(options.max_json_bytes).div_ceil(SHARE_BYTES);
         let shared = Shared {
             registry,
             metrics,
             requests: Arc::new(Semaphore::new(options.max_concurrent_requests)),
-            json_shares: Arc::new(Semaphore::new(json_shares)),
+            json_shares: Shares::new(options.max_json_bytes_held.max(options.max_json_bytes)),
+            file_shares: Shares::new(options.max_file_bytes_held.max(options.max_file_bytes)),
             prompt_lane: Lane::new(options.max_prompts.max(1), options.max_concurrent_requests),
             store_lane: Lane::new(options.max_store_calls, options.max_waiting_store_calls),
             ingest_lane: Lane::new(options.max_ingestions, options.max_waiting_store_calls),
@@ -207,9 +213,15 @@ impl AppState {
         &self.shared.requests
     }
 
-    /// Bounds the bodies that are held as JSON, in [`SHARE_BYTES`].
-    pub(crate) fn json_shares(&self) -> &Arc<Semaphore> {
+    /// Bounds the bodies that are held as JSON.
+    pub(crate) fn json_shares(&self) -> &Shares {
         &self.shared.json_shares
+    }
+
+    /// Room for `bytes` of a file that is uploaded or sent, or the 429 that says that there is none.
+    pub(crate) fn file_share(&self, bytes: usize) -> Result<Share, ApiError> {
+        let full = || ApiError::overloaded("Too many files are uploaded or sent; try again later.");
+        self.shared.file_shares.take(bytes).ok_or_else(full)
     }
 
     /// Bounds the preparation of prompts.

@@ -5,8 +5,10 @@ mod common;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use common::*;
+use futures_util::FutureExt;
 use sconce_server::{ServerOptions, router};
 use serde_json::{Value, json};
+use tower::ServiceExt;
 
 #[tokio::test]
 async fn a_file_is_uploaded_listed_read_and_deleted() {
@@ -127,6 +129,33 @@ async fn a_batch_attaches_files_with_their_own_attributes() {
     let unknown = json!({"file_ids": [good, "file-none"]});
     let answer = post(&app, &format!("/v1/vector_stores/{store}/file_batches"), &unknown).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn files_in_transit_have_a_bound_in_bytes() {
+    // Room for one file of the largest size.
+    let options = ServerOptions { max_file_bytes: 64 << 10, max_file_bytes_held: 1, ..ServerOptions::default() };
+    let app = router(state_with(options));
+    let large = vec![b'a'; 60 << 10];
+    let stored = async || upload(&app, "a.txt", &large, "assistants").await;
+    let file = stored().await.json()["id"].as_str().unwrap().to_owned();
+
+    let request = Request::get(format!("/v1/files/{file}/content")).body(Body::empty()).unwrap();
+    let download = app.clone().oneshot(request).await.unwrap();
+    assert_eq!(download.status(), StatusCode::OK);
+    assert_eq!(stored().await.status, StatusCode::TOO_MANY_REQUESTS, "the download is not read yet");
+    assert_eq!(get(&app, &format!("/v1/files/{file}/content")).await.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(get(&app, &format!("/v1/files/{file}")).await.status, StatusCode::OK);
+    drop(download);
+    assert_eq!(stored().await.status, StatusCode::OK);
+
+    let endless = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let request = Request::post("/v1/files").header("content-type", "multipart/form-data; boundary=line");
+    let mut uploading = Box::pin(app.clone().oneshot(request.body(endless).unwrap()));
+    assert!((&mut uploading).now_or_never().is_none());
+    assert_eq!(stored().await.status, StatusCode::TOO_MANY_REQUESTS, "the upload may become as large as any");
+    drop(uploading);
+    assert_eq!(stored().await.status, StatusCode::OK);
 }
 
 #[tokio::test]

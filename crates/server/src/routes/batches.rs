@@ -8,7 +8,6 @@ use crate::error::ApiError;
 use crate::ids::{new_id, unix_seconds};
 use crate::openai::vector_stores::{FileBatch, FileCounts};
 use crate::state::AppState;
-use crate::validate::Fields;
 use crate::validate::documents::ValidAttachment;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -18,9 +17,9 @@ use sconce_rag::FileStatus;
 pub(crate) async fn create(
     State(state): State<AppState>,
     Path(id): Path<String>,
-    JsonBody { value: body, .. }: JsonBody,
+    body: JsonBody,
 ) -> Result<Json<FileBatch>, ApiError> {
-    let files = ValidAttachment::parse_batch(&Fields::body(&body)?)?;
+    let files = body.read(ValidAttachment::parse_batch)?;
     let (store_id, ids) = (id.clone(), files.iter().map(|file| file.file_id.clone()).collect::<Vec<_>>());
     // An unknown id must not leave half a batch behind.
     let admission = ingestion(&state)?;

@@ -9,8 +9,8 @@ use crate::openai::completions::{Completion, CompletionChoice};
 use crate::openai::usage::Usage;
 use crate::sse;
 use crate::state::AppState;
+use crate::validate::ModelLimits;
 use crate::validate::completions::{Prompt, ValidCompletion};
-use crate::validate::{Fields, ModelLimits};
 use axum::Json;
 use axum::extract::State;
 use axum::response::sse::Event;
@@ -31,10 +31,10 @@ pub(crate) fn limits(engine: &EngineHandle) -> ModelLimits {
 /// Answers one or more prompts.
 pub(crate) async fn create(State(state): State<AppState>, body: JsonBody) -> Result<Response, ApiError> {
     let engine = state.engine()?;
-    let fields = Fields::body(&body.value)?;
-    state.check_model(engine.model(), fields.string("model", MAX_NAME_BYTES)?)?;
-    let valid = ValidCompletion::parse(&fields, limits(engine))?;
-    drop(body);
+    let valid = body.read(|fields| {
+        state.check_model(engine.model(), fields.string("model", MAX_NAME_BYTES)?)?;
+        ValidCompletion::parse(fields, limits(engine))
+    })?;
     let tokenizer = engine.tokenizer().clone();
     let encode = move |prompt| match prompt {
         Prompt::Text(text) => tokenizer.encode(&text, Special { add_bos: true, parse_special: true }),

@@ -5,7 +5,6 @@ use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::openai::vector_stores::{HitExtension, SearchHit, SearchPage, TextContent};
 use crate::state::AppState;
-use crate::validate::Fields;
 use crate::validate::documents::{DEFAULT_RESULTS, ValidSearch, queries};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -15,11 +14,10 @@ use sconce_rag::{Hit, SearchOptions};
 pub(crate) async fn create(
     State(state): State<AppState>,
     Path(id): Path<String>,
-    JsonBody { value: body, .. }: JsonBody,
+    body: JsonBody,
 ) -> Result<Json<SearchPage>, ApiError> {
-    let fields = Fields::body(&body)?;
-    let queries = queries(&fields)?;
-    let options = options(ValidSearch::parse(&fields)?);
+    let (queries, search) = body.read(|fields| Ok((queries(fields)?, ValidSearch::parse(fields)?)))?;
+    let options = options(search);
     let query = queries.join("\n");
     let hits = searched(&state, move |store| store.search(&[&id], &query, &options));
     let data = hits.await?.into_iter().map(hit).collect();

@@ -8,19 +8,20 @@ use crate::openai::files::Deleted;
 use crate::openai::vector_stores::{ChunkingStrategy, FileContentPage, FileError, TextContent, VectorStoreFileObject};
 use crate::pages::{DEFAULT_PAGE, MAX_PAGE, Page, ValidPage, query_value};
 use crate::state::AppState;
-use crate::validate::Fields;
 use crate::validate::documents::{ValidAttachment, attributes};
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use sconce_rag::{FileStatus, VectorStoreFile};
 
 /// `POST …/files`: the file is parsed and indexed before the answer.
 pub(crate) async fn attach(
     State(state): State<AppState>,
     Path(id): Path<String>,
-    JsonBody { value: body, .. }: JsonBody,
+    body: JsonBody,
 ) -> Result<Json<VectorStoreFileObject>, ApiError> {
-    let ValidAttachment { file_id, attributes } = ValidAttachment::parse(&Fields::body(&body)?)?;
+    let ValidAttachment { file_id, attributes } = body.read(ValidAttachment::parse)?;
     let admission = ingestion(&state)?;
     let attached = ingested(&state, &admission, move |store| store.attach(&id, &file_id, &attributes)).await?;
     Ok(Json(object(attached)))
@@ -79,9 +80,9 @@ pub(crate) async fn one(
 pub(crate) async fn update(
     State(state): State<AppState>,
     Path((id, file)): Path<(String, String)>,
-    JsonBody { value: body, .. }: JsonBody,
+    body: JsonBody,
 ) -> Result<Json<VectorStoreFileObject>, ApiError> {
-    let attributes = attributes(&Fields::body(&body)?)?.unwrap_or_default();
+    let attributes = body.read(attributes)?.unwrap_or_default();
     let updated = with_store(&state, move |store| store.update_attached(&id, &file, &attributes));
     Ok(Json(object(updated.await?)))
 }
@@ -100,13 +101,21 @@ pub(crate) async fn detach(
 pub(crate) async fn content(
     State(state): State<AppState>,
     Path((id, file)): Path<(String, String)>,
-) -> Result<Json<FileContentPage>, ApiError> {
-    let source = with_store(&state, move |store| {
-        store.get_attached(&id, &file)?;
-        store.source_document(&file)
+) -> Result<Response, ApiError> {
+    let asked = file.clone();
+    let size = with_store(&state, move |store| {
+        store.get_attached(&id, &asked)?;
+        store.get_file(&asked).map(|file| file.bytes)
     });
-    let data = vec![TextContent { kind: "text", text: source.await?.text }];
-    Ok(Json(FileContentPage { object: "vector_store.file_content.page", data, has_more: false, next_page: None }))
+    // The text and its JSON.
+    let share = state.file_share(usize::try_from(size.await?).unwrap_or(usize::MAX).saturating_mul(2))?;
+    let content = with_store(&state, move |store| {
+        let data = vec![TextContent { kind: "text", text: store.source_document(&file)?.text }];
+        let page = FileContentPage { object: "vector_store.file_content.page", data, has_more: false, next_page: None };
+        Ok(serde_json::to_vec(&page).map(|json| share.hold(json)))
+    });
+    let content = content.await?.map_err(|error| ApiError::internal(format!("The text is no JSON: {error}.")))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], content).into_response())
 }
 
 pub(crate) fn object(file: VectorStoreFile) -> VectorStoreFileObject {

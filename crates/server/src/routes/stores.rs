@@ -8,18 +8,14 @@ use crate::openai::files::Deleted;
 use crate::openai::vector_stores::{FileCounts, VectorStoreObject};
 use crate::pages::{DEFAULT_PAGE, MAX_PAGE, Page, ValidPage};
 use crate::state::AppState;
-use crate::validate::Fields;
 use crate::validate::documents::{ValidAttachment, ValidStore};
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use sconce_rag::{Attributes, VectorStore, VectorStoreUpdate};
 
 /// `POST /v1/vector_stores`. Files that are named are read before the answer.
-pub(crate) async fn create(
-    State(state): State<AppState>,
-    JsonBody { value: body, .. }: JsonBody,
-) -> Result<Json<VectorStoreObject>, ApiError> {
-    let ValidStore { name, metadata, file_ids } = ValidStore::parse(&Fields::body(&body)?)?;
+pub(crate) async fn create(State(state): State<AppState>, body: JsonBody) -> Result<Json<VectorStoreObject>, ApiError> {
+    let ValidStore { name, metadata, file_ids } = body.read(ValidStore::parse)?;
     let files: Vec<ValidAttachment> =
         file_ids.into_iter().map(|file_id| ValidAttachment { file_id, attributes: Attributes::new() }).collect();
     let ids: Vec<String> = files.iter().map(|file| file.file_id.clone()).collect();
@@ -71,9 +67,9 @@ pub(crate) async fn one(
 pub(crate) async fn update(
     State(state): State<AppState>,
     Path(id): Path<String>,
-    JsonBody { value: body, .. }: JsonBody,
+    body: JsonBody,
 ) -> Result<Json<VectorStoreObject>, ApiError> {
-    let ValidStore { name, metadata, .. } = ValidStore::parse(&Fields::body(&body)?)?;
+    let ValidStore { name, metadata, .. } = body.read(ValidStore::parse)?;
     let update = VectorStoreUpdate { name, metadata };
     Ok(Json(object(with_store(&state, move |store| store.update_vector_store(&id, &update)).await?)))
 }
