@@ -7,7 +7,7 @@
 //! - Nothing waits without a bound: bodies, requests in progress, store calls, connections and the drain have limits;
 //!   what exceeds them gets its answer at once.
 //! - A body counts against its bound in bytes while it is held, and no JSON body is held while its handler waits.
-//! - Dropping a response aborts what it waits for.
+//! - Dropping a response aborts what it waits for, but for changes of a vector store, which are completed.
 //! - Store calls block, so they run on threads of their own, never on those that serve connections.
 //! - It knows nothing of kernels, tensors or blocks.
 
@@ -21,6 +21,7 @@ mod metrics;
 pub mod openai;
 mod pace;
 pub mod pages;
+mod recent;
 mod router;
 mod routes;
 mod serve;

@@ -33,6 +33,9 @@ pub fn router(state: AppState) -> Router {
         )
         .route("/v1/vector_stores/{store}/files/{file}/content", get(store_files::content))
         .route("/v1/vector_stores/{store}/file_batches", post(batches::create))
+        .route("/v1/vector_stores/{store}/file_batches/{batch}", get(batches::one))
+        .route("/v1/vector_stores/{store}/file_batches/{batch}/cancel", post(batches::cancel))
+        .route("/v1/vector_stores/{store}/file_batches/{batch}/files", get(batches::files))
         .layer(DefaultBodyLimit::max(state.options.max_json_bytes));
     let upload = Router::new()
         .route("/v1/files", get(files::list).post(files::upload))

@@ -79,7 +79,11 @@ async fn accept(
 }
 
 async fn drain(state: &AppState, connections: &mut JoinSet<()>) {
-    let all_ended = async |connections: &mut JoinSet<()>| while connections.join_next().await.is_some() {};
+    let all_ended = async |connections: &mut JoinSet<()>| {
+        while connections.join_next().await.is_some() {}
+        // What was begun for a client that has gone is not left half done.
+        state.ingest_lane().emptied().await;
+    };
     if tokio::time::timeout(state.options.drain_timeout, all_ended(connections)).await.is_ok() {
         return;
     }

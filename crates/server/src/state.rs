@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 use crate::lanes::Lane;
 use crate::metrics::ServerMetrics;
+use crate::recent::RecentBatches;
 use crate::shares::{Share, Shares};
 use prometheus_client::registry::Registry;
 use sconce_engine::{EngineHandle, ModelInfo};
@@ -124,6 +125,7 @@ struct Shared {
     requests: Arc<Semaphore>,
     json_shares: Shares,
     file_shares: Shares,
+    recent_batches: RecentBatches,
     prompt_lane: Lane,
     store_lane: Lane,
     ingest_lane: Lane,
@@ -147,6 +149,7 @@ impl AppState {
             requests: Arc::new(Semaphore::new(options.max_concurrent_requests)),
             json_shares: Shares::new(options.max_json_bytes_held.max(options.max_json_bytes)),
             file_shares: Shares::new(options.max_file_bytes_held.max(options.max_file_bytes)),
+            recent_batches: RecentBatches::default(),
             prompt_lane: Lane::new(options.max_prompts.max(1), options.max_concurrent_requests),
             store_lane: Lane::new(options.max_store_calls, options.max_waiting_store_calls),
             ingest_lane: Lane::new(options.max_ingestions, options.max_waiting_store_calls),
@@ -222,6 +225,11 @@ impl AppState {
     pub(crate) fn file_share(&self, bytes: usize) -> Result<Share, ApiError> {
         let full = || ApiError::overloaded("Too many files are uploaded or sent; try again later.");
         self.shared.file_shares.take(bytes).ok_or_else(full)
+    }
+
+    /// The batches that were attached lately.
+    pub(crate) fn recent_batches(&self) -> &RecentBatches {
+        &self.shared.recent_batches
     }
 
     /// Bounds the preparation of prompts.

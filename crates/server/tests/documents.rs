@@ -132,6 +132,48 @@ async fn a_batch_attaches_files_with_their_own_attributes() {
 }
 
 #[tokio::test]
+async fn a_batch_is_found_again_with_its_files_page_by_page() {
+    let app = app();
+    let (store, lamplighter) = store_with_lamplighter(&app).await;
+    let mut ids = Vec::new();
+    for (name, text) in [("a.md", LAMPLIGHTER.as_bytes()), ("b.md", b"\xff\xfe\xff"), ("c.md", b"# C\n\nc\n")] {
+        ids.push(upload(&app, name, text, "assistants").await.json()["id"].as_str().unwrap().to_owned());
+    }
+    let path = format!("/v1/vector_stores/{store}/file_batches");
+    let named = json!({"file_ids": [ids[0], ids[1], ids[2], ids[0]]});
+    let batch = post(&app, &path, &named).await.json();
+    let one = format!("{path}/{}", batch["id"].as_str().unwrap());
+    assert_eq!(get(&app, &one).await.json(), batch);
+    assert_eq!(post(&app, &format!("{one}/cancel"), &json!({})).await.json(), batch, "it has ended already");
+    let listed = async |query: &str| {
+        let answer = get(&app, &format!("{one}/files?{query}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        let page = answer.json();
+        let data = page["data"].as_array().unwrap().iter();
+        (data.map(|file| file["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>(), page["has_more"] == json!(true))
+    };
+    assert_eq!(listed("").await, (vec![ids[2].clone(), ids[1].clone(), ids[0].clone()], false));
+    assert_eq!(listed("order=asc&limit=2").await, (ids[..2].to_vec(), true));
+    assert_eq!(listed(&format!("order=asc&limit=2&after={}", ids[1])).await, (ids[2..].to_vec(), false));
+    assert_eq!(listed("filter=failed").await, (vec![ids[1].clone()], false));
+    assert_eq!(listed("filter=in_progress").await, (vec![], false));
+    delete(&app, &format!("/v1/vector_stores/{store}/files/{}", ids[0])).await;
+    assert_eq!(listed("order=asc").await, (ids[1..].to_vec(), false), "what was detached is not listed");
+    for (path, param) in [("limit=0", "limit"), ("filter=odd", "filter")] {
+        assert_eq!(get(&app, &format!("{one}/files?{path}")).await.error()["param"], param);
+    }
+    let after = format!("{one}/files?after={lamplighter}");
+    assert_eq!(get(&app, &after).await.status, StatusCode::NOT_FOUND, "attached, but not by this batch");
+    let other = post(&app, "/v1/vector_stores", &json!({})).await.json()["id"].as_str().unwrap().to_owned();
+    let elsewhere = one.replace(&store, &other);
+    for path in [format!("{path}/vsfb_none"), format!("{path}/vsfb_none/files"), elsewhere] {
+        assert_eq!(get(&app, &path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    delete(&app, &format!("/v1/vector_stores/{store}")).await;
+    assert_eq!(get(&app, &one).await.status, StatusCode::NOT_FOUND, "a batch goes with its store");
+}
+
+#[tokio::test]
 async fn files_in_transit_have_a_bound_in_bytes() {
     // Room for one file of the largest size.
     let options = ServerOptions { max_file_bytes: 64 << 10, max_file_bytes_held: 1, ..ServerOptions::default() };

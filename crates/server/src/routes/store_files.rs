@@ -50,22 +50,45 @@ pub(crate) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Page<VectorStoreFileObject>>, ApiError> {
     let page = ValidPage::parse(query.as_deref(), DEFAULT_PAGE, MAX_PAGE)?.options();
-    let status = match query_value(query.as_deref(), "filter").as_deref() {
-        None => None,
-        Some("completed") => Some(FileStatus::Completed),
-        Some("failed") => Some(FileStatus::Failed),
-        Some("in_progress" | "cancelled") => {
-            // Files are read before their request is answered, so none is ever in these states.
-            let data = Vec::new();
-            return Ok(Json(Page { object: "list", data, first_id: None, last_id: None, has_more: false }));
+    let shown = Shown::parse(query.as_deref())?;
+    let page = with_store(&state, move |store| match shown {
+        Shown::All => store.list_attached(&id, None, &page),
+        Shown::Only(status) => store.list_attached(&id, Some(status), &page),
+        Shown::Nothing => store.get_vector_store(&id).map(|_| sconce_rag::Page { data: Vec::new(), has_more: false }),
+    });
+    Ok(Json(Page::of(page.await?, |file| &file.id, object)))
+}
+
+/// Which files a list shows: its `filter`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    All,
+    Only(FileStatus),
+    /// Files are read before their request is answered, so that none is ever in progress or cancelled.
+    Nothing,
+}
+
+impl Shown {
+    pub(crate) fn parse(query: Option<&str>) -> Result<Self, ApiError> {
+        match query_value(query, "filter").as_deref() {
+            None => Ok(Self::All),
+            Some("completed") => Ok(Self::Only(FileStatus::Completed)),
+            Some("failed") => Ok(Self::Only(FileStatus::Failed)),
+            Some("in_progress" | "cancelled") => Ok(Self::Nothing),
+            Some(_) => {
+                let message = "filter must be completed, failed, in_progress or cancelled.";
+                Err(ApiError::invalid("filter", message))
+            }
         }
-        Some(_) => {
-            let message = "filter must be completed, failed, in_progress or cancelled.";
-            return Err(ApiError::invalid("filter", message));
+    }
+
+    pub(crate) fn shows(self, file: &VectorStoreFile) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(status) => file.status == status,
+            Self::Nothing => false,
         }
-    };
-    let page = with_store(&state, move |store| store.list_attached(&id, status, &page)).await?;
-    Ok(Json(Page::of(page, |file| &file.id, object)))
+    }
 }
 
 /// `GET …/files/{file}`.
