@@ -21,6 +21,7 @@ mod metrics;
 pub mod openai;
 mod pace;
 pub mod pages;
+mod path;
 mod recent;
 mod router;
 mod routes;

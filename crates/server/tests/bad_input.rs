@@ -321,6 +321,17 @@ async fn without_the_key_only_operators_routes_answer() {
 }
 
 #[tokio::test]
+async fn an_id_in_the_path_that_is_no_text_is_a_400_in_the_same_shape() {
+    let app = app();
+    let paths = ["files/%ff", "files/%ff/content", "models/%ff", "vector_stores/%ff", "vector_stores/a/files/%ff"];
+    for path in paths {
+        let answer = get(&app, &format!("/v1/{path}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}: {}", answer.text);
+        assert_eq!(answer.error()["type"], "invalid_request_error");
+    }
+}
+
+#[tokio::test]
 async fn requests_beyond_the_bound_are_refused_at_once() {
     let app = router(state_with(ServerOptions { max_concurrent_requests: 0, ..ServerOptions::default() }));
     let answer = get(&app, "/v1/models").await;

@@ -9,11 +9,12 @@ use crate::ids::{new_id, unix_seconds};
 use crate::lanes::Admission;
 use crate::openai::vector_stores::{FileBatch, FileCounts, VectorStoreFileObject};
 use crate::pages::{DEFAULT_PAGE, MAX_PAGE, Page, ValidPage};
+use crate::path::PathIds;
 use crate::recent::Batch;
 use crate::state::AppState;
 use crate::validate::documents::ValidAttachment;
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use sconce_rag::{FileStatus, RagError, Store, VectorStoreFile};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 /// `POST …/file_batches`: attaches the files; those that cannot be read are counted as failed.
 pub(crate) async fn create(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    PathIds(id): PathIds<String>,
     body: JsonBody,
 ) -> Result<Json<FileBatch>, ApiError> {
     let files = body.read(ValidAttachment::parse_batch)?;
@@ -63,20 +64,23 @@ async fn attached(
 /// `GET …/file_batches/{batch}`.
 pub(crate) async fn one(
     State(state): State<AppState>,
-    Path((id, batch)): Path<(String, String)>,
+    PathIds((id, batch)): PathIds<(String, String)>,
 ) -> Result<Json<FileBatch>, ApiError> {
     Ok(Json(found(&state, &id, &batch).await?.answer.clone()))
 }
 
 /// `POST …/file_batches/{batch}/cancel`: a batch has always ended, so it is answered as it is.
-pub(crate) async fn cancel(state: State<AppState>, ids: Path<(String, String)>) -> Result<Json<FileBatch>, ApiError> {
+pub(crate) async fn cancel(
+    state: State<AppState>,
+    ids: PathIds<(String, String)>,
+) -> Result<Json<FileBatch>, ApiError> {
     one(state, ids).await
 }
 
 /// `GET …/file_batches/{batch}/files`, perhaps with a `filter`: those of the batch's files that are still attached.
 pub(crate) async fn files(
     State(state): State<AppState>,
-    Path((id, batch)): Path<(String, String)>,
+    PathIds((id, batch)): PathIds<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Page<VectorStoreFileObject>>, ApiError> {
     let page = ValidPage::parse(query.as_deref(), DEFAULT_PAGE, MAX_PAGE)?;

@@ -6,11 +6,12 @@ use crate::error::ApiError;
 use crate::openai::files::{Deleted, FileObject};
 use crate::pace::{is_too_slow, paced};
 use crate::pages::{Page, ValidPage, query_value};
+use crate::path::PathIds;
 use crate::state::AppState;
 use axum::Json;
 use axum::body::HttpBody;
 use axum::extract::multipart::{Field, MultipartError};
-use axum::extract::{FromRequest, Multipart, Path, RawQuery, Request, State};
+use axum::extract::{FromRequest, Multipart, RawQuery, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sconce_rag::{File, NewFile};
@@ -130,12 +131,15 @@ pub(crate) async fn list(
 }
 
 /// `GET /v1/files/{file}`.
-pub(crate) async fn one(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<FileObject>, ApiError> {
+pub(crate) async fn one(
+    State(state): State<AppState>,
+    PathIds(id): PathIds<String>,
+) -> Result<Json<FileObject>, ApiError> {
     Ok(Json(object(with_store(&state, move |store| store.get_file(&id)).await?)))
 }
 
 /// `GET /v1/files/{file}/content`: the bytes as they were uploaded.
-pub(crate) async fn content(State(state): State<AppState>, Path(id): Path<String>) -> Result<Response, ApiError> {
+pub(crate) async fn content(State(state): State<AppState>, PathIds(id): PathIds<String>) -> Result<Response, ApiError> {
     let asked = id.clone();
     let size = with_store(&state, move |store| store.get_file(&asked).map(|file| file.bytes));
     let share = state.file_share(usize::try_from(size.await?).unwrap_or(usize::MAX))?;
@@ -150,7 +154,10 @@ pub(crate) async fn content(State(state): State<AppState>, Path(id): Path<String
 }
 
 /// `DELETE /v1/files/{file}`: the file and everything that was indexed from it.
-pub(crate) async fn delete(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<Deleted>, ApiError> {
+pub(crate) async fn delete(
+    State(state): State<AppState>,
+    PathIds(id): PathIds<String>,
+) -> Result<Json<Deleted>, ApiError> {
     let deleted = id.clone();
     with_store(&state, move |store| store.delete_file(&id)).await?;
     Ok(Json(Deleted { id: deleted, object: "file", deleted: true }))

@@ -7,10 +7,11 @@ use crate::lanes::Admission;
 use crate::openai::files::Deleted;
 use crate::openai::vector_stores::{ChunkingStrategy, FileContentPage, FileError, TextContent, VectorStoreFileObject};
 use crate::pages::{DEFAULT_PAGE, MAX_PAGE, Page, ValidPage, query_value};
+use crate::path::PathIds;
 use crate::state::AppState;
 use crate::validate::documents::{ValidAttachment, attributes};
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use sconce_rag::{FileStatus, VectorStoreFile};
@@ -18,7 +19,7 @@ use sconce_rag::{FileStatus, VectorStoreFile};
 /// `POST …/files`: the file is parsed and indexed before the answer.
 pub(crate) async fn attach(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    PathIds(id): PathIds<String>,
     body: JsonBody,
 ) -> Result<Json<VectorStoreFileObject>, ApiError> {
     let ValidAttachment { file_id, attributes } = body.read(ValidAttachment::parse)?;
@@ -46,7 +47,7 @@ pub(crate) async fn attach_all(
 /// `GET …/files`, perhaps with `filter=completed`.
 pub(crate) async fn list(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    PathIds(id): PathIds<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Page<VectorStoreFileObject>>, ApiError> {
     let page = ValidPage::parse(query.as_deref(), DEFAULT_PAGE, MAX_PAGE)?.options();
@@ -94,7 +95,7 @@ impl Shown {
 /// `GET …/files/{file}`.
 pub(crate) async fn one(
     State(state): State<AppState>,
-    Path((id, file)): Path<(String, String)>,
+    PathIds((id, file)): PathIds<(String, String)>,
 ) -> Result<Json<VectorStoreFileObject>, ApiError> {
     Ok(Json(object(with_store(&state, move |store| store.get_attached(&id, &file)).await?)))
 }
@@ -102,7 +103,7 @@ pub(crate) async fn one(
 /// `POST …/files/{file}`: new attributes; null or nothing clears them.
 pub(crate) async fn update(
     State(state): State<AppState>,
-    Path((id, file)): Path<(String, String)>,
+    PathIds((id, file)): PathIds<(String, String)>,
     body: JsonBody,
 ) -> Result<Json<VectorStoreFileObject>, ApiError> {
     let attributes = body.read(attributes)?.unwrap_or_default();
@@ -113,7 +114,7 @@ pub(crate) async fn update(
 /// `DELETE …/files/{file}`: out of the store; the file itself stays.
 pub(crate) async fn detach(
     State(state): State<AppState>,
-    Path((id, file)): Path<(String, String)>,
+    PathIds((id, file)): PathIds<(String, String)>,
 ) -> Result<Json<Deleted>, ApiError> {
     let deleted = file.clone();
     with_store(&state, move |store| store.detach(&id, &file)).await?;
@@ -123,7 +124,7 @@ pub(crate) async fn detach(
 /// `GET …/files/{file}/content`: the text that citations' source spans refer to.
 pub(crate) async fn content(
     State(state): State<AppState>,
-    Path((id, file)): Path<(String, String)>,
+    PathIds((id, file)): PathIds<(String, String)>,
 ) -> Result<Response, ApiError> {
     let asked = file.clone();
     let size = with_store(&state, move |store| {

@@ -8,10 +8,11 @@ use crate::lanes::Admission;
 use crate::openai::files::Deleted;
 use crate::openai::vector_stores::{FileCounts, VectorStoreObject};
 use crate::pages::{DEFAULT_PAGE, MAX_PAGE, Page, ValidPage};
+use crate::path::PathIds;
 use crate::state::AppState;
 use crate::validate::documents::{ValidAttachment, ValidStore};
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use sconce_rag::{Attributes, VectorStore, VectorStoreUpdate};
 
 /// `POST /v1/vector_stores`. Files that are named are read before the answer.
@@ -65,7 +66,7 @@ pub(crate) async fn list(
 /// `GET /v1/vector_stores/{store}`.
 pub(crate) async fn one(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    PathIds(id): PathIds<String>,
 ) -> Result<Json<VectorStoreObject>, ApiError> {
     Ok(Json(object(with_store(&state, move |store| store.get_vector_store(&id)).await?)))
 }
@@ -73,7 +74,7 @@ pub(crate) async fn one(
 /// `POST /v1/vector_stores/{store}`: a new name, new metadata.
 pub(crate) async fn update(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    PathIds(id): PathIds<String>,
     body: JsonBody,
 ) -> Result<Json<VectorStoreObject>, ApiError> {
     let ValidStore { name, metadata, .. } = body.read(ValidStore::parse)?;
@@ -82,7 +83,10 @@ pub(crate) async fn update(
 }
 
 /// `DELETE /v1/vector_stores/{store}`: the store and what it indexed; its files stay.
-pub(crate) async fn delete(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<Deleted>, ApiError> {
+pub(crate) async fn delete(
+    State(state): State<AppState>,
+    PathIds(id): PathIds<String>,
+) -> Result<Json<Deleted>, ApiError> {
     let deleted = id.clone();
     with_store(&state, move |store| store.delete_vector_store(&id)).await?;
     Ok(Json(Deleted { id: deleted, object: "vector_store.deleted", deleted: true }))
