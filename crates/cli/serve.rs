@@ -26,8 +26,12 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<()> {
     let address = listener.local_addr().context("the listener has no address")?;
     let started = model::start(&arguments.model)?;
     let (engine, thread) = started.map_or((None, None), |(engine, thread)| (Some(engine), Some(thread)));
-    let options =
-        ServerOptions { api_key: arguments.api_key.clone(), cors: arguments.cors, ..ServerOptions::default() };
+    let options = options(arguments);
+    if !address.ip().is_loopback() && options.api_key.is_none() {
+        tracing::warn!(
+            "{address} is open to other machines, and everybody may use and change what is here: give it an --api-key"
+        );
+    }
     let hint = curl_hint(&library, engine.is_some())?;
     let store_path = library.path.clone();
     let state = AppState::new(engine.clone(), Arc::new(library.store), options);
@@ -43,6 +47,15 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<()> {
     }
     println!("Drained; goodbye.");
     Ok(())
+}
+
+fn options(arguments: &ServeArguments) -> ServerOptions {
+    ServerOptions {
+        api_key: arguments.api_key.clone(),
+        cors: arguments.cors,
+        hosts: vec![arguments.host.clone()],
+        ..ServerOptions::default()
+    }
 }
 
 /// What to type next.
@@ -113,5 +126,23 @@ impl Signals {
                 None => std::process::exit(130),
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Arguments, Command};
+    use clap::Parser;
+
+    fn parsed(arguments: &[&str]) -> ServerOptions {
+        let arguments = Arguments::parse_from(["sconce", "serve"].iter().chain(arguments));
+        let Command::Serve(arguments) = arguments.command else { unreachable!("it says serve") };
+        options(&arguments)
+    }
+
+    #[test]
+    fn the_host_that_is_listened_on_may_be_asked_for_by_its_name() {
+        assert_eq!(parsed(&["--host", "roles.lan"]).hosts, ["roles.lan"]);
     }
 }

@@ -73,6 +73,11 @@ impl ApiError {
         Self { code: Some("invalid_api_key"), ..Self::new(StatusCode::UNAUTHORIZED, "authentication_error", message) }
     }
 
+    /// 403: a request that a web page may have made its visitor's browser send.
+    pub fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code: Some(code), ..Self::new(StatusCode::FORBIDDEN, "permission_error", message) }
+    }
+
     /// 404: no `what` has this id.
     pub fn not_found(what: &str, id: &str) -> Self {
         let message = format!("No {what} has the id '{}'.", shortened(id));

@@ -8,6 +8,7 @@
 //!   what exceeds them gets its answer at once.
 //! - A body counts against its bound in bytes while it is held, and no JSON body is held while its handler waits.
 //! - Dropping a response aborts what it waits for, but for changes of a vector store, which are completed.
+//! - Without a key, a web page of another origin cannot reach the API through its visitor's browser.
 //! - Store calls block, so they run on threads of their own, never on those that serve connections.
 //! - It knows nothing of kernels, tensors or blocks.
 
@@ -15,6 +16,7 @@ pub mod body;
 mod bridge;
 pub mod error;
 mod guard;
+mod hosts;
 pub mod ids;
 mod lanes;
 mod metrics;

@@ -28,6 +28,9 @@ pub struct ServerOptions {
     pub api_key: Option<String>,
     /// Whether browsers on other origins may call (CORS, any origin).
     pub cors: bool,
+    /// Names that a request's `Host` may have beside IP addresses and `localhost`. Without a key and without CORS every
+    /// other name is refused, and so is another `Origin`: a web page could make its visitor's browser ask.
+    pub hosts: Vec<String>,
     /// The largest JSON body, in bytes.
     pub max_json_bytes: usize,
     /// JSON bodies that are held at once, in bytes as sent; more wait, and get a 429 in the end. At least one body of the
@@ -73,6 +76,7 @@ impl Default for ServerOptions {
             aliases: Vec::new(),
             api_key: None,
             cors: false,
+            hosts: Vec::new(),
             max_json_bytes: 8 << 20,
             max_json_bytes_held: 64 << 20,
             max_file_bytes: 64 << 20,
@@ -100,6 +104,7 @@ impl fmt::Debug for ServerOptions {
         f.debug_struct("ServerOptions")
             .field("aliases", &self.aliases)
             .field("api_key", &self.api_key.as_ref().map(|_| "set"))
+            .field("hosts", &self.hosts)
             .field("max_json_bytes", &self.max_json_bytes)
             .field("max_file_bytes", &self.max_file_bytes)
             .field("max_concurrent_requests", &self.max_concurrent_requests)

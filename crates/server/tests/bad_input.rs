@@ -332,6 +332,38 @@ async fn an_id_in_the_path_that_is_no_text_is_a_400_in_the_same_shape() {
 }
 
 #[tokio::test]
+async fn without_a_key_web_pages_of_others_are_refused() {
+    let asked = async |options: ServerOptions, headers: &[(&str, &str)]| {
+        let app = router(state_with(options));
+        let mut request = Request::post("/v1/vector_stores");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        send(&app, request.body(Body::empty()).unwrap()).await
+    };
+    let (rebound, cross_site) = (
+        [("host", "evil.example:8080"), ("origin", "http://evil.example:8080")],
+        [("host", "localhost:8080"), ("origin", "https://evil.example")],
+    );
+    for (headers, code) in [(&rebound, "foreign_host"), (&cross_site, "foreign_origin")] {
+        let answer = asked(ServerOptions::default(), headers).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{headers:?}");
+        assert_eq!(answer.error()["code"], code);
+        let cors = ServerOptions { cors: true, ..ServerOptions::default() };
+        assert_eq!(asked(cors, headers).await.status, StatusCode::OK, "every origin was allowed");
+        let key = ServerOptions { api_key: Some("secret".into()), ..ServerOptions::default() };
+        assert_eq!(asked(key.clone(), headers).await.status, StatusCode::UNAUTHORIZED);
+        let with_key = [headers[0], headers[1], ("authorization", "Bearer secret")];
+        assert_eq!(asked(key, &with_key).await.status, StatusCode::OK, "a proxy may have any name");
+    }
+    let named = ServerOptions { hosts: vec!["evil.example".into()], ..ServerOptions::default() };
+    assert_eq!(asked(named, &rebound).await.status, StatusCode::OK, "the operator gave it this name");
+    for host in ["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "192.168.1.7"] {
+        assert_eq!(asked(ServerOptions::default(), &[("host", host)]).await.status, StatusCode::OK, "{host}");
+    }
+}
+
+#[tokio::test]
 async fn requests_beyond_the_bound_are_refused_at_once() {
     let app = router(state_with(ServerOptions { max_concurrent_requests: 0, ..ServerOptions::default() }));
     let answer = get(&app, "/v1/models").await;
