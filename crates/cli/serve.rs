@@ -54,7 +54,7 @@ fn options(arguments: &ServeArguments) -> ServerOptions {
         api_key: arguments.api_key.clone(),
         cors: arguments.cors,
         hosts: vec![arguments.host.clone()],
-        ..ServerOptions::default()
+        ..ServerOptions::for_requests(usize::from(arguments.model.max_requests))
     }
 }
 
@@ -139,6 +139,15 @@ mod tests {
         let arguments = Arguments::parse_from(["sconce", "serve"].iter().chain(arguments));
         let Command::Serve(arguments) = arguments.command else { unreachable!("it says serve") };
         options(&arguments)
+    }
+
+    #[test]
+    fn the_server_lets_the_engine_fill_up() {
+        for requests in ["1", "256", "1000"] {
+            let options = parsed(&["--max-requests", requests]);
+            assert!(options.max_concurrent_requests > requests.parse().expect("a number"), "{requests}");
+            assert!(options.max_connections > options.max_concurrent_requests, "{requests}");
+        }
     }
 
     #[test]

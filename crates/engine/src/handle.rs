@@ -150,6 +150,12 @@ impl EngineHandle {
         &self.shared.model
     }
 
+    /// Requests that may be in the engine at once, running, waiting and not yet read.
+    #[must_use]
+    pub fn max_requests(&self) -> usize {
+        self.limit
+    }
+
     /// The model's tokenizer.
     #[must_use]
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {

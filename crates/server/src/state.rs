@@ -6,7 +6,7 @@ use crate::metrics::ServerMetrics;
 use crate::recent::RecentBatches;
 use crate::shares::{Share, Shares};
 use prometheus_client::registry::Registry;
-use sconce_engine::{EngineHandle, ModelInfo};
+use sconce_engine::{EngineConfig, EngineHandle, ModelInfo};
 use sconce_rag::Store;
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +18,11 @@ use tokio::time::Instant;
 
 /// How long a sign of life from the engine is good for. Everyone may ask, and each would cost a decoded token.
 const CANARY_LASTS: Duration = Duration::from_secs(1);
+
+/// Requests in progress beside those in the engine: about documents, and those whose answer is still being sent.
+const OTHER_REQUESTS: usize = 128;
+/// Open connections for which there is always room.
+const CONNECTIONS: usize = 1024;
 
 /// What an operator may set. Every bound has a default that suits a machine of one's own.
 #[derive(Clone)]
@@ -71,7 +76,16 @@ pub struct ServerOptions {
 }
 
 impl Default for ServerOptions {
+    /// The bounds that suit an engine with its own defaults.
     fn default() -> Self {
+        Self::for_requests(EngineConfig::default().max_requests)
+    }
+}
+
+impl ServerOptions {
+    /// Bounds that let an engine of `max_requests` fill up, with room for requests about documents beside.
+    pub fn for_requests(max_requests: usize) -> Self {
+        let max_concurrent_requests = max_requests.saturating_add(OTHER_REQUESTS);
         Self {
             aliases: Vec::new(),
             api_key: None,
@@ -81,8 +95,8 @@ impl Default for ServerOptions {
             max_json_bytes_held: 64 << 20,
             max_file_bytes: 64 << 20,
             max_file_bytes_held: 256 << 20,
-            max_concurrent_requests: 256,
-            max_connections: 1024,
+            max_concurrent_requests,
+            max_connections: max_concurrent_requests.saturating_mul(2).max(CONNECTIONS),
             max_prompts: 4,
             max_store_calls: 4,
             max_waiting_store_calls: 64,

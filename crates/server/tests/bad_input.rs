@@ -11,7 +11,7 @@ use sconce_server::validate::{Fields, ModelLimits};
 use sconce_server::{ServerOptions, router};
 use serde_json::{Value, json};
 
-const LIMITS: ModelLimits = ModelLimits { context_length: 512, vocabulary_size: 1000 };
+const LIMITS: ModelLimits = ModelLimits { context_length: 512, vocabulary_size: 1000, max_requests: 256 };
 
 /// The body with `extra` laid over it.
 fn with(mut body: Value, extra: &Value) -> Value {
@@ -95,6 +95,16 @@ fn completions_name_the_field_that_is_out_of_range() {
         assert_eq!(error.status, StatusCode::BAD_REQUEST, "{extra}");
         assert!(error.message.len() < 300, "{error}");
     }
+}
+
+#[test]
+fn more_prompts_than_the_engine_ever_holds_are_refused() {
+    let body = json!({"prompt": ["a", "b", "c"]});
+    let parse =
+        |max_requests| ValidCompletion::parse(&Fields::body(&body).unwrap(), ModelLimits { max_requests, ..LIMITS });
+    let error = parse(2).unwrap_err();
+    assert_eq!((error.status, error.param.as_deref()), (StatusCode::BAD_REQUEST, Some("prompt")), "{error}");
+    assert!(parse(3).is_ok());
 }
 
 #[test]

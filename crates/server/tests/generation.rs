@@ -207,6 +207,16 @@ async fn an_engine_that_is_full_answers_429_at_once() {
 }
 
 #[tokio::test]
+async fn more_prompts_than_the_engine_ever_holds_are_a_400_and_not_a_429_for_ever() {
+    let config = EngineConfig { max_requests: 2, ..EngineConfig::default() };
+    let Server { app, .. } = &server_with(&config, ServerOptions::default());
+    let refused = post(app, "/v1/completions", &completion(&json!({"prompt": ["a", "b", "c"]}))).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
+    assert_eq!(refused.error()["param"], "prompt");
+    ok(app, "/v1/completions", &completion(&json!({"prompt": ["a", "b"], "n": 4}))).await;
+}
+
+#[tokio::test]
 async fn prompts_that_do_not_fit_and_other_models_are_refused_by_name() {
     let Server { app, .. } = &server();
     let long = post(app, "/v1/completions", &completion(&json!({"prompt": "word ".repeat(5000)}))).await;

@@ -25,7 +25,11 @@ pub(crate) const MAX_NAME_BYTES: usize = 512;
 /// What the loaded model bounds.
 pub(crate) fn limits(engine: &EngineHandle) -> ModelLimits {
     let model = engine.model();
-    ModelLimits { context_length: model.context_length, vocabulary_size: model.vocabulary_size }
+    ModelLimits {
+        context_length: model.context_length,
+        vocabulary_size: model.vocabulary_size,
+        max_requests: engine.max_requests(),
+    }
 }
 
 /// Answers one or more prompts.

@@ -31,7 +31,8 @@ use tokio::sync::watch;
 /// The most passages that rag gives to a model.
 const MAX_PASSAGES: usize = 20;
 /// What is in range when no model bounds it: any number of tokens, any token.
-const NO_LIMITS: ModelLimits = ModelLimits { context_length: u32::MAX as usize, vocabulary_size: u32::MAX as usize };
+const NO_LIMITS: ModelLimits =
+    ModelLimits { context_length: u32::MAX as usize, vocabulary_size: u32::MAX as usize, max_requests: usize::MAX };
 
 /// Answers a question.
 pub(crate) async fn create(State(state): State<AppState>, body: JsonBody) -> Result<Response, ApiError> {

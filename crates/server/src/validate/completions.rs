@@ -72,6 +72,11 @@ fn prompts(fields: &Fields<'_>, limits: ModelLimits) -> Result<Vec<Prompt>, ApiE
                 let message = format!("prompt has {} items; at most {MAX_PROMPTS} are accepted.", items.len());
                 return Err(ApiError::invalid("prompt", message));
             }
+            if items.len() > limits.max_requests {
+                let message =
+                    format!("prompt has {} items, but this server holds {} at once.", items.len(), limits.max_requests);
+                return Err(ApiError::invalid("prompt", message));
+            }
             let one = |(index, item): (usize, &Value)| match item {
                 Value::String(text) => Ok(Prompt::Text(text.clone())),
                 Value::Array(items) => tokens(items, &format!("prompt.{index}"), limits),
