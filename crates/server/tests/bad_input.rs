@@ -213,6 +213,8 @@ async fn document_routes_name_the_field_at_fault() {
         (&ask, "previous_response_id", json!({"input": "a", "previous_response_id": "resp_1"})),
         (&ask, "background", json!({"input": "a", "background": true})),
         (&ask, "text.format", json!({"input": "a", "text": {"format": {"type": "json_schema"}}})),
+        (&ask, "tool_choice", json!({"input": "a", "tool_choice": "all"})),
+        (&ask, "tool_choice", json!({"input": "a", "tool_choice": {"type": "function", "name": "f"}})),
         (&ask, "tools.0.type", json!({"input": "a", "tools": [{"type": "web_search"}]})),
         (&ask, "tools.0.vector_store_ids", json!({"input": "a", "tools": [{"type": "file_search"}]})),
         (&ask, "tools.0.max_num_results", tool(json!({"max_num_results": 0}))),

@@ -276,8 +276,10 @@ async fn an_engine_that_admits_nothing_is_not_ready() {
 async fn responses_without_file_search_are_the_models_own_whole_and_streamed() {
     let Server { app, .. } = &server();
     let mut body = json!({"input": "Hello there", "max_output_tokens": 8, "temperature": 0, "ignore_eos": true});
+    body["tool_choice"] = json!("none");
     let whole = ok(app, "/v1/responses", &body).await.json();
     assert_eq!(whole["status"], "incomplete");
+    assert_eq!(whole["tool_choice"], "none");
     assert_eq!(whole["incomplete_details"], json!({"reason": "max_output_tokens"}));
     assert_eq!(whole["usage"]["output_tokens"], 8);
     body["stream"] = json!(true);

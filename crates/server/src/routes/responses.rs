@@ -72,7 +72,7 @@ fn begun(state: &AppState, valid: &ValidResponse, generation: &ValidGeneration) 
         parallel_tool_calls: true,
         previous_response_id: None,
         temperature: generation.sampling.temperature,
-        tool_choice: "auto",
+        tool_choice: valid.tool_choice.clone(),
         tools: valid.tools.clone(),
         top_p: generation.sampling.top_p,
         truncation: "disabled",
