@@ -216,6 +216,10 @@ def check_completions(checks, client, model):
         stream.close()
         expect(client.completions.create(**greedy).choices[0].text == state["text"], "the next answer differs")
 
+    def default_bound():
+        answer = client.completions.create(model=model, prompt=prompt, extra_body={"ignore_eos": True})
+        expect(answer.usage.completion_tokens == 16 and answer.choices[0].finish_reason == "length", answer)
+
     def bounded():
         answer = client.completions.create(**{**greedy, "max_tokens": 3}, extra_body={"ignore_eos": True})
         expect(answer.usage.completion_tokens == 3 and answer.choices[0].finish_reason == "length", answer)
@@ -228,6 +232,7 @@ def check_completions(checks, client, model):
     checks.run("completions end before a stop string", stop)
     checks.run("completions with a seed repeat", seeded)
     checks.run("completions: a stream may be dropped", dropped)
+    checks.run("completions without max_tokens end after 16", default_bound)
     checks.run("completions: ignore_eos runs to max_tokens", bounded)
 
 

@@ -108,6 +108,21 @@ fn more_prompts_than_the_engine_ever_holds_are_refused() {
 }
 
 #[test]
+fn a_completion_without_a_bound_has_16_tokens_and_a_chat_has_none() {
+    let bound = |extra: Value| {
+        let body = with(json!({"prompt": "a", "messages": [{"role": "user", "content": "a"}]}), &extra);
+        let fields = Fields::body(&body).unwrap();
+        let chat = ValidChat::parse(&fields, LIMITS).unwrap().generation.max_tokens;
+        (ValidCompletion::parse(&fields, LIMITS).unwrap().generation.max_tokens, chat)
+    };
+    assert_eq!(bound(json!({})), (Some(16), None));
+    assert_eq!(bound(json!({"max_tokens": null})), (Some(16), None));
+    assert_eq!(bound(json!({"max_tokens": 5})), (Some(5), Some(5)));
+    assert_eq!(bound(json!({"max_completion_tokens": 400})), (Some(400), Some(400)));
+    assert_eq!(bound(json!({"min_tokens": 20})), (Some(20), None));
+}
+
+#[test]
 fn chat_names_the_field_that_is_out_of_range_or_not_supported() {
     let user = |content: Value| json!({"messages": [{"role": "user", "content": content}]});
     let tool = json!([{"type": "function", "function": {"name": "f"}}]);

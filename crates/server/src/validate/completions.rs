@@ -9,6 +9,8 @@ use serde_json::Value;
 pub const MAX_PROMPTS: usize = 64;
 /// The most answers of one request, over all of its prompts.
 pub const MAX_ANSWERS: usize = 128;
+/// Tokens of an answer that does not name its bound, as OpenAI has it for this route alone.
+pub const DEFAULT_TOKENS: u32 = 16;
 
 /// One prompt, as text or already tokenized.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,8 @@ impl ValidCompletion {
         refuse_unsupported(fields)?;
         let prompts = prompts(fields, limits)?;
         let mut generation = ValidGeneration::parse(fields, limits)?;
+        // With min_tokens alone the answer has just as many.
+        generation.max_tokens.get_or_insert(DEFAULT_TOKENS.max(generation.min_tokens));
         let logprobs = fields.unsigned("logprobs", 0..=MAX_TOP_LOGPROBS)?;
         generation.sampling.logprobs = logprobs.and_then(|count| u8::try_from(count).ok());
         if prompts.len() * generation.n as usize > MAX_ANSWERS {
