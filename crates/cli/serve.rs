@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<()> {
             "{address} is open to other machines, and everybody may use and change what is here: give it an --api-key"
         );
     }
-    let hint = curl_hint(&library, engine.is_some())?;
+    let hint = curl_hint(&library, engine.is_some(), options.api_key.is_some())?;
     let store_path = library.path.clone();
     let state = AppState::new(engine.clone(), Arc::new(library.store), options);
     runtime.block_on(async {
@@ -58,12 +58,13 @@ fn options(arguments: &ServeArguments) -> ServerOptions {
     }
 }
 
-/// What to type next.
-fn curl_hint(library: &library::Library, has_model: bool) -> Result<Vec<String>> {
+/// What to type next. A key shows as the variable that may hold it, never as itself.
+fn curl_hint(library: &library::Library, has_model: bool, has_key: bool) -> Result<Vec<String>> {
     let stores = library::vector_stores(&library.store)?;
+    let key = if has_key { " -H \"Authorization: Bearer $SCONCE_API_KEY\"" } else { "" };
     let mut hint = Vec::new();
     if has_model {
-        hint.push("curl {base}/v1/completions -H 'Content-Type: application/json' \\\n    -d '{\"prompt\": \"Once upon a time\", \"max_tokens\": 32, \"temperature\": 0}'".to_owned());
+        hint.push(format!("curl {{base}}/v1/completions -H 'Content-Type: application/json'{key} \\\n    -d '{{\"prompt\": \"Once upon a time\", \"max_tokens\": 32, \"temperature\": 0}}'"));
     }
     if let Some(first) = stores.first() {
         let question = if first.name == library::SAMPLE_STORE {
@@ -72,7 +73,7 @@ fn curl_hint(library: &library::Library, has_model: bool) -> Result<Vec<String>>
             format!("What do {} do?", library::a_title(&library.store, &first.id)?.unwrap_or("they".into()))
         };
         hint.push(format!(
-            "curl {{base}}/v1/responses -H 'Content-Type: application/json' \\\n    -d '{{\"input\": \"{question}\", \"tools\": [{{\"type\": \"file_search\", \"vector_store_ids\": [\"{}\"]}}]}}'",
+            "curl {{base}}/v1/responses -H 'Content-Type: application/json'{key} \\\n    -d '{{\"input\": \"{question}\", \"tools\": [{{\"type\": \"file_search\", \"vector_store_ids\": [\"{}\"]}}]}}'",
             first.id
         ));
     }

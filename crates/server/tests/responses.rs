@@ -213,4 +213,6 @@ async fn with_a_key_the_welcome_tells_nothing_of_what_is_stored() {
     let store = state.store.create_vector_store("trades", &std::collections::BTreeMap::new()).unwrap().id;
     let welcome = get(&router(state), "/").await.text;
     assert!(!welcome.contains(&store) && welcome.contains("VECTOR_STORE_ID"), "{welcome}");
+    assert!(welcome.contains("-H \"Authorization: Bearer $SCONCE_API_KEY\" -d"), "{welcome}");
+    assert!(!welcome.contains("secret"), "{welcome}");
 }
