@@ -216,6 +216,10 @@ def check_completions(checks, client, model):
         stream.close()
         expect(client.completions.create(**greedy).choices[0].text == state["text"], "the next answer differs")
 
+    def default_bound():
+        answer = client.completions.create(model=model, prompt=prompt, extra_body={"ignore_eos": True})
+        expect(answer.usage.completion_tokens == 16 and answer.choices[0].finish_reason == "length", answer)
+
     def bounded():
         answer = client.completions.create(**{**greedy, "max_tokens": 3}, extra_body={"ignore_eos": True})
         expect(answer.usage.completion_tokens == 3 and answer.choices[0].finish_reason == "length", answer)
@@ -228,6 +232,7 @@ def check_completions(checks, client, model):
     checks.run("completions end before a stop string", stop)
     checks.run("completions with a seed repeat", seeded)
     checks.run("completions: a stream may be dropped", dropped)
+    checks.run("completions without max_tokens end after 16", default_bound)
     checks.run("completions: ignore_eos runs to max_tokens", bounded)
 
 
@@ -402,8 +407,24 @@ def check_stores(checks, client, documents):
 
     def batch():
         files = [{"file_id": documents.files[1], "attributes": {"era": "water"}}]
-        answer = stores.file_batches.create(documents.store, files=files)
+        answer = stores.file_batches.create_and_poll(documents.store, files=files)
         expect(answer.status == "completed" and answer.file_counts.completed == 1, answer)
+
+    def batch_again():
+        store = stores.create(name="batch")
+        batches = dict(vector_store_id=store.id)
+        files = [(f"{name}.md", f"# {name}\n\nOne line.\n".encode()) for name in ("one", "two", "three")]
+        made = stores.file_batches.upload_and_poll(store.id, files=files)
+        expect(made.status == "completed" and made.file_counts.completed == 3, made)
+        expect(stores.file_batches.retrieve(made.id, **batches) == made, made)
+        expect(stores.file_batches.cancel(made.id, **batches) == made, made)
+        listed = [file.id for file in stores.file_batches.list_files(made.id, **batches, limit=1)]
+        expect(len(listed) == len(set(listed)) == 3, listed)
+        expect(not list(stores.file_batches.list_files(made.id, **batches, filter="failed")), "filter")
+        expect_error(openai.NotFoundError, lambda: stores.file_batches.retrieve("vsfb_none", **batches))
+        stores.delete(store.id)
+        for file in listed:
+            client.files.delete(file)
 
     def listed():
         ids = {file.id for file in stores.files.list(documents.store, limit=1)}
@@ -428,7 +449,8 @@ def check_stores(checks, client, documents):
 
     checks.run("vector_stores.create", create)
     checks.run("vector_stores.files.create_and_poll with attributes", attach)
-    checks.run("vector_stores.file_batches.create", batch)
+    checks.run("vector_stores.file_batches.create_and_poll with attributes", batch)
+    checks.run("vector_stores.file_batches: upload_and_poll, retrieve, cancel, list_files", batch_again)
     checks.run("vector_stores.files.list and retrieve", listed)
     checks.run("vector_stores.update", update)
     checks.run("vector_stores.files.content", content)

@@ -33,6 +33,9 @@ fn a_first_start_answers_from_the_sample_documents_and_says_how_to_get_a_model()
     let (_, stores) = again.get("/v1/vector_stores");
     assert_eq!(stores.matches("sample roles").count(), 1, "a second start adds nothing: {stores}");
     assert!(again.stop("-INT").success(), "Ctrl-C drains and exits with 0");
+    let locked = Server::start(data.path(), &["--api-key", "sesame"]);
+    assert!(locked.greeting.contains("-H \"Authorization: Bearer $SCONCE_API_KEY\""), "{}", locked.greeting);
+    assert!(!locked.greeting.contains("sesame"), "{}", locked.greeting);
 }
 
 #[test]

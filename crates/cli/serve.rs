@@ -26,9 +26,13 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<()> {
     let address = listener.local_addr().context("the listener has no address")?;
     let started = model::start(&arguments.model)?;
     let (engine, thread) = started.map_or((None, None), |(engine, thread)| (Some(engine), Some(thread)));
-    let options =
-        ServerOptions { api_key: arguments.api_key.clone(), cors: arguments.cors, ..ServerOptions::default() };
-    let hint = curl_hint(&library, engine.is_some())?;
+    let options = options(arguments);
+    if !address.ip().is_loopback() && options.api_key.is_none() {
+        tracing::warn!(
+            "{address} is open to other machines, and everybody may use and change what is here: give it an --api-key"
+        );
+    }
+    let hint = curl_hint(&library, engine.is_some(), options.api_key.is_some())?;
     let store_path = library.path.clone();
     let state = AppState::new(engine.clone(), Arc::new(library.store), options);
     runtime.block_on(async {
@@ -45,12 +49,22 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<()> {
     Ok(())
 }
 
-/// What to type next.
-fn curl_hint(library: &library::Library, has_model: bool) -> Result<Vec<String>> {
+fn options(arguments: &ServeArguments) -> ServerOptions {
+    ServerOptions {
+        api_key: arguments.api_key.clone(),
+        cors: arguments.cors,
+        hosts: vec![arguments.host.clone()],
+        ..ServerOptions::for_requests(usize::from(arguments.model.max_requests))
+    }
+}
+
+/// What to type next. A key shows as the variable that may hold it, never as itself.
+fn curl_hint(library: &library::Library, has_model: bool, has_key: bool) -> Result<Vec<String>> {
     let stores = library::vector_stores(&library.store)?;
+    let key = if has_key { " -H \"Authorization: Bearer $SCONCE_API_KEY\"" } else { "" };
     let mut hint = Vec::new();
     if has_model {
-        hint.push("curl {base}/v1/completions -H 'Content-Type: application/json' \\\n    -d '{\"prompt\": \"Once upon a time\", \"max_tokens\": 32, \"temperature\": 0}'".to_owned());
+        hint.push(format!("curl {{base}}/v1/completions -H 'Content-Type: application/json'{key} \\\n    -d '{{\"prompt\": \"Once upon a time\", \"max_tokens\": 32, \"temperature\": 0}}'"));
     }
     if let Some(first) = stores.first() {
         let question = if first.name == library::SAMPLE_STORE {
@@ -59,7 +73,7 @@ fn curl_hint(library: &library::Library, has_model: bool) -> Result<Vec<String>>
             format!("What do {} do?", library::a_title(&library.store, &first.id)?.unwrap_or("they".into()))
         };
         hint.push(format!(
-            "curl {{base}}/v1/responses -H 'Content-Type: application/json' \\\n    -d '{{\"input\": \"{question}\", \"tools\": [{{\"type\": \"file_search\", \"vector_store_ids\": [\"{}\"]}}]}}'",
+            "curl {{base}}/v1/responses -H 'Content-Type: application/json'{key} \\\n    -d '{{\"input\": \"{question}\", \"tools\": [{{\"type\": \"file_search\", \"vector_store_ids\": [\"{}\"]}}]}}'",
             first.id
         ));
     }
@@ -113,5 +127,32 @@ impl Signals {
                 None => std::process::exit(130),
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Arguments, Command};
+    use clap::Parser;
+
+    fn parsed(arguments: &[&str]) -> ServerOptions {
+        let arguments = Arguments::parse_from(["sconce", "serve"].iter().chain(arguments));
+        let Command::Serve(arguments) = arguments.command else { unreachable!("it says serve") };
+        options(&arguments)
+    }
+
+    #[test]
+    fn the_server_lets_the_engine_fill_up() {
+        for requests in ["1", "256", "1000"] {
+            let options = parsed(&["--max-requests", requests]);
+            assert!(options.max_concurrent_requests > requests.parse().expect("a number"), "{requests}");
+            assert!(options.max_connections > options.max_concurrent_requests, "{requests}");
+        }
+    }
+
+    #[test]
+    fn the_host_that_is_listened_on_may_be_asked_for_by_its_name() {
+        assert_eq!(parsed(&["--host", "roles.lan"]).hosts, ["roles.lan"]);
     }
 }

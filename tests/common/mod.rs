@@ -104,8 +104,9 @@ impl Server {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let body = body.unwrap_or_default();
         let length = body.len();
+        let host = &self.address;
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: sconce\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).expect("it reads");
         stream

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sconce_kv::{RetentionPlan, TokenId};
 use sconce_model::sampling::{Sampled, Sampler};
-use sconce_sched::{AddError, NewSequence, SequenceId, StepPlan, StopRules};
+use sconce_sched::{NewSequence, SequenceId, StepPlan, StopRules};
 use sconce_text::Detokenizer;
 
 use crate::engine::{Engine, salt_of};
@@ -49,7 +49,7 @@ impl Engine {
                 }
                 Err(error) => {
                     self.count_end("error", &stream);
-                    stream.fail(refusal(&error));
+                    stream.fail(GenerationError::Step(error.to_string()));
                 }
             }
         }
@@ -189,14 +189,5 @@ impl Engine {
                 self.leave(id, "error", |stream| stream.fail(GenerationError::SlowReader { seconds }));
             }
         }
-    }
-}
-
-fn refusal(error: &AddError) -> GenerationError {
-    match *error {
-        AddError::PromptTooLong { prompt_len, limit } => {
-            GenerationError::PromptTooLong { prompt_tokens: prompt_len, limit }
-        }
-        ref other => GenerationError::Step(other.to_string()),
     }
 }

@@ -17,7 +17,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::config::{EngineConfig, EngineError};
 use crate::event::GenerationError;
-use crate::handle::{Command, EngineHandle, ModelInfo, Shared};
+use crate::handle::{CacheShares, Command, EngineHandle, ModelInfo, Shared};
 use crate::load::LoadedModel;
 use crate::metrics::EngineMetrics;
 use crate::runner::{ModelRunner, StepOutcome};
@@ -70,6 +70,7 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
     let salt_key = random_key();
     let quotas = quotas(config, num_blocks, &salt_key)?;
     let common_blocks = num_blocks - quotas.iter().map(|(_, blocks)| blocks).sum::<usize>().min(num_blocks);
+    let shares = cache_shares(config, &quotas, common_blocks);
     let largest_share = quotas.iter().map(|&(_, blocks)| blocks).fold(common_blocks, usize::max);
     let wanted_context = config.context_length(llama.config());
     let context_length = wanted_context.min(largest_share * config.block_size);
@@ -101,7 +102,7 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
         num_blocks,
         block_size: config.block_size,
     };
-    let shared = Arc::new(shared(info, tokenizer, template));
+    let shared = Arc::new(shared(info, tokenizer, template, shares));
     // One place more than requests, so that a wake-up never takes a request's place.
     let (sender, inbox) = sync_channel(config.max_requests + 1);
     let handle = EngineHandle {
@@ -139,11 +140,12 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
     Ok((handle, EngineThread(thread)))
 }
 
-fn shared(model: ModelInfo, tokenizer: Arc<Tokenizer>, template: Option<ChatTemplate>) -> Shared {
+fn shared(model: ModelInfo, tokenizer: Arc<Tokenizer>, template: Option<ChatTemplate>, shares: CacheShares) -> Shared {
     Shared {
         model,
         tokenizer,
         template,
+        shares,
         metrics: EngineMetrics::default(),
         started: Instant::now(),
         last_step_ms: AtomicU64::new(0),
@@ -194,6 +196,13 @@ fn quotas(config: &EngineConfig, num_blocks: usize, key: &[u8; 16]) -> Result<Ve
             Ok((salt_of(Some(name), key), blocks))
         })
         .collect()
+}
+
+/// What a prompt is compared with at the door, so that nobody is refused in the midst of a stream.
+fn cache_shares(config: &EngineConfig, quotas: &[(Salt, usize)], common_blocks: usize) -> CacheShares {
+    let named = config.kv_quotas.iter().zip(quotas);
+    let quotas = named.map(|((name, _), (_, blocks))| (name.clone(), blocks * config.block_size)).collect();
+    CacheShares { common: common_blocks * config.block_size, quotas }
 }
 
 impl Engine {

@@ -90,14 +90,6 @@ pub enum GenerationError {
     /// The step failed on the device.
     #[error("the step failed: {0}")]
     Step(String),
-    /// The prompt fits the context, but not the tenant's share of the cache.
-    #[error("the prompt has {prompt_tokens} tokens, but at most {limit} fit in its share of the cache")]
-    PromptTooLong {
-        /// Tokens of the prompt.
-        prompt_tokens: usize,
-        /// The longest prompt that fits.
-        limit: usize,
-    },
     /// The server is going away and the drain time is over.
     #[error("the server is shutting down")]
     ShuttingDown,

@@ -7,6 +7,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
+use rustc_hash::FxHashMap;
 use sconce_model::sampling::SamplingParams;
 use sconce_text::{ChatTemplate, Tokenizer};
 use tokio::sync::mpsc;
@@ -56,11 +57,26 @@ pub(crate) struct Submission {
     pub is_canary: bool,
 }
 
+/// How many tokens of one sequence fit in each tenant's share of the cache.
+pub(crate) struct CacheShares {
+    /// Without a salt, or with one that has no quota.
+    pub common: usize,
+    /// By the salt's name.
+    pub quotas: FxHashMap<String, usize>,
+}
+
+impl CacheShares {
+    fn tokens(&self, salt: Option<&str>) -> usize {
+        salt.and_then(|salt| self.quotas.get(salt)).copied().unwrap_or(self.common)
+    }
+}
+
 /// What the handle and the engine thread share.
 pub(crate) struct Shared {
     pub model: ModelInfo,
     pub tokenizer: Arc<Tokenizer>,
     pub template: Option<ChatTemplate>,
+    pub shares: CacheShares,
     pub metrics: EngineMetrics,
     pub started: Instant,
     /// Milliseconds after `started` at which the loop last completed a step.
@@ -108,9 +124,13 @@ impl EngineHandle {
 
     fn submit(&self, request: GenerateRequest, is_canary: bool) -> Result<Generation, SubmitError> {
         request.validate(self.shared.model.vocabulary_size)?;
-        let limit = self.shared.model.context_length - 1;
-        if request.prompt.len() > limit {
-            return Err(SubmitError::PromptTooLong { prompt_tokens: request.prompt.len(), limit });
+        let (prompt_tokens, limit) = (request.prompt.len(), self.shared.model.context_length - 1);
+        if prompt_tokens > limit {
+            return Err(SubmitError::PromptTooLong { prompt_tokens, limit });
+        }
+        let limit = self.shared.shares.tokens(request.cache_salt.as_deref());
+        if prompt_tokens > limit {
+            return Err(SubmitError::PromptExceedsShare { prompt_tokens, limit });
         }
         if self.is_stopped() {
             return Err(SubmitError::Stopped);
@@ -134,6 +154,12 @@ impl EngineHandle {
     #[must_use]
     pub fn model(&self) -> &ModelInfo {
         &self.shared.model
+    }
+
+    /// Requests that may be in the engine at once, running, waiting and not yet read.
+    #[must_use]
+    pub fn max_requests(&self) -> usize {
+        self.limit
     }
 
     /// The model's tokenizer.

@@ -61,6 +61,14 @@ pub enum SubmitError {
         /// Longest prompt that is taken.
         limit: usize,
     },
+    /// The prompt fits the context, but not the share of the cache that its `cache_salt` has.
+    #[error("the prompt has {prompt_tokens} tokens, but at most {limit} fit in its share of the KV cache")]
+    PromptExceedsShare {
+        /// Tokens in the prompt.
+        prompt_tokens: usize,
+        /// Longest prompt that is taken.
+        limit: usize,
+    },
     /// A number is out of its range.
     #[error("{field} {problem}")]
     OutOfRange {

@@ -186,11 +186,9 @@ fn tenants_share_no_prefix_and_a_quota_bounds_one() {
     let long = u32::try_from((blocks + 1) * handle.model().block_size).expect("small");
     assert!((long as usize) < handle.model().context_length, "others may ask for as much");
     let request = GenerateRequest { cache_salt: Some("acme".into()), ..request(3, long, 2) };
-    let (_, end) = read(&mut handle.generate(request).expect("taken"));
-    assert!(
-        matches!(end, Some(GenerationEventKind::Failed { error: GenerationError::PromptTooLong { .. } })),
-        "{end:?}"
-    );
+    let limit = blocks * handle.model().block_size;
+    let refused = SubmitError::PromptExceedsShare { prompt_tokens: long as usize, limit };
+    assert_eq!(handle.generate(request).expect_err("refused before anything begins"), refused);
 }
 
 #[test]

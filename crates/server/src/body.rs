@@ -1,25 +1,36 @@
 //! Reading request bodies: bounded in bytes and in time, and JSON that says where it is broken.
 
 use crate::error::ApiError;
+use crate::pace::{is_too_slow, paced};
+use crate::shares::Share;
 use crate::state::AppState;
+use crate::validate::Fields;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::IntoResponse;
 use serde_json::{Map, Value};
-use tokio::sync::OwnedSemaphorePermit;
+use std::time::Duration;
 
-/// A JSON body. An absent body is an empty object where a route says so.
+/// A JSON body. An absent body is an empty object.
 #[derive(Debug)]
 pub struct JsonBody {
-    /// What was sent.
-    pub value: Value,
-    /// Its share of the bodies that are held as JSON at once. Whoever answers slowly drops the body first.
-    _share: OwnedSemaphorePermit,
+    value: Value,
+    /// Its share of the bodies that are held as JSON at once.
+    _share: Share,
 }
 
-/// What the bodies held as JSON are counted in: permits are 32-bit.
-pub const SHARE_BYTES: usize = 1024;
+/// How long a body waits for its share: others only parse while they hold theirs.
+const SHARE_PATIENCE: Duration = Duration::from_secs(10);
+
+impl JsonBody {
+    /// What `parse` makes of the body. Body and share are gone when this returns: nobody may hold them while waiting.
+    ///
+    /// # Errors
+    /// A 400 when the body is no object, and what `parse` answers.
+    pub fn read<T>(self, parse: impl FnOnce(&Fields<'_>) -> Result<T, ApiError>) -> Result<T, ApiError> {
+        parse(&Fields::body(&self.value)?)
+    }
+}
 
 impl FromRequest<AppState> for JsonBody {
     type Rejection = ApiError;
@@ -28,9 +39,9 @@ impl FromRequest<AppState> for JsonBody {
         let is_json = has_media_type(request.headers(), "application/json");
         let typed = request.headers().contains_key(header::CONTENT_TYPE);
         let bytes = read_bytes(request, state).await?;
-        // JSON takes up to twenty times its bytes, so many large bodies at once would take the machine's memory. Nobody
-        // who holds a share waits for a client, so that a turn comes soon.
-        let share = share(bytes.len(), state).await?;
+        // JSON takes up to twenty times its bytes, so many large bodies at once would take the machine's memory.
+        let share = state.json_shares().wait(bytes.len(), SHARE_PATIENCE).await;
+        let share = share.ok_or_else(|| ApiError::overloaded("Too many large bodies are read; try again later."))?;
         let value = if bytes.is_empty() && !typed {
             // openai-python sends no body at all when a call has no arguments.
             Value::Object(Map::new())
@@ -41,13 +52,6 @@ impl FromRequest<AppState> for JsonBody {
         };
         Ok(Self { value, _share: share })
     }
-}
-
-async fn share(bytes: usize, state: &AppState) -> Result<OwnedSemaphorePermit, ApiError> {
-    // The pool has room for the largest body, whatever was configured, so that everyone's turn comes.
-    let shares = u32::try_from(bytes.div_ceil(SHARE_BYTES)).unwrap_or(u32::MAX);
-    let permits = state.json_shares().clone().acquire_many_owned(shares).await;
-    permits.map_err(|_| ApiError::internal("The server takes no more bodies."))
 }
 
 /// Parses a body, or says in which line and column it is broken.
@@ -63,19 +67,16 @@ fn parse_json(bytes: &[u8]) -> Result<Value, ApiError> {
 
 async fn read_bytes(request: Request, state: &AppState) -> Result<Bytes, ApiError> {
     let limit = state.options.max_json_bytes;
-    let timeout = state.options.body_timeout;
-    let read = tokio::time::timeout(timeout, Bytes::from_request(request, state));
-    let bytes = read.await.map_err(|_| ApiError::body_too_slow(timeout.as_secs()))?;
-    bytes.map_err(|rejection| body_error(rejection.into_response().status(), limit))
-}
-
-/// What went wrong while a body was read.
-pub fn body_error(status: StatusCode, limit_bytes: usize) -> ApiError {
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
-        ApiError::too_large(limit_bytes)
-    } else {
-        ApiError::malformed("The body broke off before its end.")
-    }
+    let patience = state.options.body_timeout;
+    Bytes::from_request(paced(request, patience), state).await.map_err(|rejection| {
+        if is_too_slow(&rejection) {
+            ApiError::body_too_slow(patience.as_secs())
+        } else if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            ApiError::too_large(limit)
+        } else {
+            ApiError::malformed("The body broke off before its end.")
+        }
+    })
 }
 
 /// Whether the request's content type is `expected`, whatever its parameters.
@@ -87,6 +88,28 @@ pub fn has_media_type(headers: &HeaderMap, expected: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::router::router;
+    use crate::state::ServerOptions;
+    use axum::body::Body;
+    use sconce_rag::Store;
+    use std::sync::Arc;
+    use tower::ServiceExt;
+
+    /// What creating a vector store answers.
+    async fn create(state: &AppState) -> StatusCode {
+        let request = Request::post("/v1/vector_stores").header(header::CONTENT_TYPE, "application/json");
+        let request = request.body(Body::from("{\"name\": \"a\"}")).unwrap();
+        router(state.clone()).oneshot(request).await.unwrap().status()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_finds_no_room_is_refused_after_a_while() {
+        let state = AppState::new(None, Arc::new(Store::in_memory().unwrap()), ServerOptions::default());
+        let all = state.json_shares().take(usize::MAX).unwrap();
+        assert_eq!(create(&state).await, StatusCode::TOO_MANY_REQUESTS);
+        drop(all);
+        assert_eq!(create(&state).await, StatusCode::OK);
+    }
 
     #[test]
     fn broken_json_says_where() {

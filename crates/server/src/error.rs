@@ -1,6 +1,7 @@
 //! The one error that leaves this server: OpenAI's shape, the right status, the field that is at fault.
 //! Other crates' errors become an `ApiError` beside the route that meets them, not here.
 
+use crate::pace::SLOWEST_RATE;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -72,6 +73,11 @@ impl ApiError {
         Self { code: Some("invalid_api_key"), ..Self::new(StatusCode::UNAUTHORIZED, "authentication_error", message) }
     }
 
+    /// 403: a request that a web page may have made its visitor's browser send.
+    pub fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code: Some(code), ..Self::new(StatusCode::FORBIDDEN, "permission_error", message) }
+    }
+
     /// 404: no `what` has this id.
     pub fn not_found(what: &str, id: &str) -> Self {
         let message = format!("No {what} has the id '{}'.", shortened(id));
@@ -103,9 +109,11 @@ impl ApiError {
         }
     }
 
-    /// 408: the body did not arrive in time.
+    /// 408: the body came too slowly: nothing for `seconds`, or too little by then.
     pub fn body_too_slow(seconds: u64) -> Self {
-        let message = format!("The body did not arrive within {seconds} s.");
+        let message = format!(
+            "The body came too slowly: nothing for {seconds} s, or less than {SLOWEST_RATE} bytes a second on average."
+        );
         Self::new(StatusCode::REQUEST_TIMEOUT, "invalid_request_error", message)
     }
 

@@ -1,8 +1,10 @@
-//! What stands in front of every route: the key, the bound on requests in progress, counting. Nothing here reads a body.
+//! What stands in front of every route: the key or else the host, the bound on requests in progress, counting. Nothing
+//! here reads a body.
 
 use crate::error::ApiError;
+use crate::hosts;
 use crate::metrics::RequestLabels;
-use crate::state::AppState;
+use crate::state::{AppState, ServerOptions};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, header};
@@ -69,12 +71,10 @@ fn known_method(method: &Method) -> String {
     if known.contains(method) { method.to_string() } else { "other".into() }
 }
 
-/// Refuses at once what exceeds the bound on requests in progress, and what comes without the key.
+/// Refuses at once what comes without the key or by way of a web page, and what exceeds the bound on requests in progress.
 pub(crate) async fn admit(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    if let Some(key) = &state.options.api_key
-        && !carries_key(&request, key)
-    {
-        return ApiError::unauthorized().into_response();
+    if let Err(refused) = authorize(&state.options, &request) {
+        return refused.into_response();
     }
     if state.is_draining() {
         return ApiError::unavailable("shutting_down", "The server is shutting down.").into_response();
@@ -88,6 +88,16 @@ pub(crate) async fn admit(State(state): State<AppState>, request: Request, next:
     in_progress.inc();
     let place = Place { _permit: permit, in_progress };
     next.run(request).await.map(|inner| Body::new(GuardedBody { inner, _place: place }))
+}
+
+/// Asks for the key. Without one, whoever reaches this server may use it, so a web page must not reach it.
+fn authorize(options: &ServerOptions, request: &Request) -> Result<(), ApiError> {
+    match &options.api_key {
+        Some(key) if carries_key(request, key) => Ok(()),
+        Some(_) => Err(ApiError::unauthorized()),
+        None if options.cors => Ok(()),
+        None => hosts::check(request.headers(), &options.hosts),
+    }
 }
 
 fn carries_key(request: &Request, key: &str) -> bool {

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(crate) struct Lane {
     running: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
+    places: usize,
 }
 
 /// A place among those that run or wait. Whoever has one is not refused any more and may take turns one after another.
@@ -26,14 +27,20 @@ pub(crate) struct Turn {
 
 impl Lane {
     pub(crate) fn new(running: usize, waiting: usize) -> Self {
-        let admitted = Arc::new(Semaphore::new(running.saturating_add(waiting)));
-        Self { running: Arc::new(Semaphore::new(running)), admitted }
+        let places = running.saturating_add(waiting);
+        Self { running: Arc::new(Semaphore::new(running)), admitted: Arc::new(Semaphore::new(places)), places }
     }
 
     /// A place, or `None` at once when there is none.
     pub(crate) fn admit(&self) -> Option<Admission> {
         let permit = self.admitted.clone().try_acquire_owned().ok()?;
         Some(Admission { running: self.running.clone(), permit: Arc::new(permit) })
+    }
+
+    /// Waits until nobody who was admitted runs or waits any more.
+    pub(crate) async fn emptied(&self) {
+        // An error would mean that the lane is closed, which none ever is.
+        drop(self.admitted.acquire_many(u32::try_from(self.places).unwrap_or(u32::MAX)).await);
     }
 }
 
@@ -48,6 +55,7 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
 
     #[tokio::test]
     async fn an_admission_lasts_for_many_turns_and_a_turn_outlives_it() {
@@ -60,5 +68,14 @@ mod tests {
         assert!(lane.admit().is_none(), "the turn still runs");
         drop(turn);
         assert!(lane.admit().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_lane_is_empty_when_the_last_turn_has_ended() {
+        let lane = Lane::new(2, 1);
+        let turn = lane.admit().unwrap().turn().await.unwrap();
+        assert!(lane.emptied().now_or_never().is_none());
+        drop(turn);
+        assert!(lane.emptied().now_or_never().is_some());
     }
 }

@@ -98,6 +98,34 @@ impl ValidPage {
         Ok(Self { limit, order, after, before })
     }
 
+    /// The page of a list that is here as a whole, oldest first, in the same way as the store's. `kind` names an item.
+    pub fn cut<T>(
+        &self,
+        mut items: Vec<T>,
+        kind: &str,
+        id_of: impl Fn(&T) -> &str,
+        shown: impl Fn(&T) -> bool,
+    ) -> Result<sconce_rag::Page<T>, ApiError> {
+        if self.order == Order::Desc {
+            items.reverse();
+        }
+        let position = |cursor: &String| {
+            let found = items.iter().position(|item| id_of(item) == cursor);
+            found.ok_or_else(|| ApiError::not_found(kind, cursor))
+        };
+        let start = self.after.as_ref().map(position).transpose()?.map_or(0, |at| at + 1);
+        let end = self.before.as_ref().map(position).transpose()?.unwrap_or(items.len());
+        let mut data: Vec<T> = items.drain(start..end).filter(shown).collect();
+        let surplus = data.len().saturating_sub(self.limit);
+        // A page in front of an item holds those that are nearest to it.
+        if self.before.is_some() {
+            data.drain(..surplus);
+        } else {
+            data.truncate(self.limit);
+        }
+        Ok(sconce_rag::Page { data, has_more: surplus > 0 })
+    }
+
     /// The same for the store.
     pub fn options(self) -> ListOptions {
         ListOptions { limit: self.limit, order: self.order, after: self.after, before: self.before }
@@ -140,6 +168,26 @@ mod tests {
             ("after=a&before=b", "before"),
         ] {
             assert_eq!(parsed(query).unwrap_err().param.as_deref(), Some(param), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_whole_list_is_cut_as_the_store_cuts_its_own() {
+        let cut = |query: &str| {
+            let items = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
+            let page = parsed(query).unwrap().cut(items, "letter", |item| item, |item| item != "c");
+            page.map(|page| (page.data.concat(), page.has_more)).map_err(|error| error.status.as_u16())
+        };
+        for (query, expected) in [
+            ("", Ok(("edba".to_owned(), false))),
+            ("order=asc&limit=2", Ok(("ab".to_owned(), true))),
+            ("order=asc&limit=2&after=b", Ok(("de".to_owned(), false))),
+            ("order=asc&limit=2&before=e", Ok(("bd".to_owned(), true))),
+            ("limit=1&before=b", Ok(("d".to_owned(), true))),
+            ("after=c", Ok(("ba".to_owned(), false))),
+            ("after=x", Err(404)),
+        ] {
+            assert_eq!(cut(query), expected, "{query}");
         }
     }
 

@@ -13,9 +13,6 @@ use std::any::Any;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 
-/// Room for the multipart framing around an uploaded file, in bytes.
-const MULTIPART_OVERHEAD: usize = 64 << 10;
-
 /// The whole HTTP surface over `state`.
 pub fn router(state: AppState) -> Router {
     let json = Router::new()
@@ -36,10 +33,13 @@ pub fn router(state: AppState) -> Router {
         )
         .route("/v1/vector_stores/{store}/files/{file}/content", get(store_files::content))
         .route("/v1/vector_stores/{store}/file_batches", post(batches::create))
+        .route("/v1/vector_stores/{store}/file_batches/{batch}", get(batches::one))
+        .route("/v1/vector_stores/{store}/file_batches/{batch}/cancel", post(batches::cancel))
+        .route("/v1/vector_stores/{store}/file_batches/{batch}/files", get(batches::files))
         .layer(DefaultBodyLimit::max(state.options.max_json_bytes));
     let upload = Router::new()
         .route("/v1/files", get(files::list).post(files::upload))
-        .layer(DefaultBodyLimit::max(state.options.max_file_bytes.saturating_add(MULTIPART_OVERHEAD)));
+        .layer(DefaultBodyLimit::max(files::max_form_bytes(&state)));
     let guarded = json.merge(upload).route_layer(from_fn_with_state(state.clone(), guard::admit));
     let open = Router::new()
         .route("/", get(health::welcome))

@@ -1,11 +1,12 @@
 //! What every handler shares: engine, store, options, permits, metrics. Cloning is cheap.
 
-use crate::body::SHARE_BYTES;
 use crate::error::ApiError;
 use crate::lanes::Lane;
 use crate::metrics::ServerMetrics;
+use crate::recent::RecentBatches;
+use crate::shares::{Share, Shares};
 use prometheus_client::registry::Registry;
-use sconce_engine::{EngineHandle, ModelInfo};
+use sconce_engine::{EngineConfig, EngineHandle, ModelInfo};
 use sconce_rag::Store;
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +19,11 @@ use tokio::time::Instant;
 /// How long a sign of life from the engine is good for. Everyone may ask, and each would cost a decoded token.
 const CANARY_LASTS: Duration = Duration::from_secs(1);
 
+/// Requests in progress beside those in the engine: about documents, and those whose answer is still being sent.
+const OTHER_REQUESTS: usize = 128;
+/// Open connections for which there is always room.
+const CONNECTIONS: usize = 1024;
+
 /// What an operator may set. Every bound has a default that suits a machine of one's own.
 #[derive(Clone)]
 pub struct ServerOptions {
@@ -27,12 +33,19 @@ pub struct ServerOptions {
     pub api_key: Option<String>,
     /// Whether browsers on other origins may call (CORS, any origin).
     pub cors: bool,
+    /// Names that a request's `Host` may have beside IP addresses and `localhost`. Without a key and without CORS every
+    /// other name is refused, and so is another `Origin`: a web page could make its visitor's browser ask.
+    pub hosts: Vec<String>,
     /// The largest JSON body, in bytes.
     pub max_json_bytes: usize,
-    /// JSON bodies that are held at once, in bytes as sent; more wait. At least one body of the largest size fits.
+    /// JSON bodies that are held at once, in bytes as sent; more wait, and get a 429 in the end. At least one body of the
+    /// largest size fits.
     pub max_json_bytes_held: usize,
     /// The largest uploaded file, in bytes.
     pub max_file_bytes: usize,
+    /// Files that are held while they are uploaded or sent, in bytes; more get a 429. At least one file of the largest size
+    /// fits.
+    pub max_file_bytes_held: usize,
     /// Requests to `/v1` in progress at once; more get a 429.
     pub max_concurrent_requests: usize,
     /// Open connections; more wait to be accepted.
@@ -50,7 +63,7 @@ pub struct ServerOptions {
     pub max_answers: usize,
     /// Time a client has to send its headers.
     pub header_timeout: Duration,
-    /// Time a client has to send its body.
+    /// Time in which a client may send nothing of its body, or be behind 16 KiB a second, before it gets a 408.
     pub body_timeout: Duration,
     /// Time in which a client may take nothing of what is sent before its connection is cut, and its place freed.
     pub write_timeout: Duration,
@@ -63,16 +76,27 @@ pub struct ServerOptions {
 }
 
 impl Default for ServerOptions {
+    /// The bounds that suit an engine with its own defaults.
     fn default() -> Self {
+        Self::for_requests(EngineConfig::default().max_requests)
+    }
+}
+
+impl ServerOptions {
+    /// Bounds that let an engine of `max_requests` fill up, with room for requests about documents beside.
+    pub fn for_requests(max_requests: usize) -> Self {
+        let max_concurrent_requests = max_requests.saturating_add(OTHER_REQUESTS);
         Self {
             aliases: Vec::new(),
             api_key: None,
             cors: false,
+            hosts: Vec::new(),
             max_json_bytes: 8 << 20,
             max_json_bytes_held: 64 << 20,
             max_file_bytes: 64 << 20,
-            max_concurrent_requests: 256,
-            max_connections: 1024,
+            max_file_bytes_held: 256 << 20,
+            max_concurrent_requests,
+            max_connections: max_concurrent_requests.saturating_mul(2).max(CONNECTIONS),
             max_prompts: 4,
             max_store_calls: 4,
             max_waiting_store_calls: 64,
@@ -94,6 +118,7 @@ impl fmt::Debug for ServerOptions {
         f.debug_struct("ServerOptions")
             .field("aliases", &self.aliases)
             .field("api_key", &self.api_key.as_ref().map(|_| "set"))
+            .field("hosts", &self.hosts)
             .field("max_json_bytes", &self.max_json_bytes)
             .field("max_file_bytes", &self.max_file_bytes)
             .field("max_concurrent_requests", &self.max_concurrent_requests)
@@ -117,7 +142,9 @@ struct Shared {
     registry: Registry,
     metrics: ServerMetrics,
     requests: Arc<Semaphore>,
-    json_shares: Arc<Semaphore>,
+    json_shares: Shares,
+    file_shares: Shares,
+    recent_batches: RecentBatches,
     prompt_lane: Lane,
     store_lane: Lane,
     ingest_lane: Lane,
@@ -135,12 +162,13 @@ impl AppState {
         if let Some(engine) = &engine {
             engine.register_metrics(&mut registry);
         }
-        let json_shares = options.max_json_bytes_held.max(options.max_json_bytes).div_ceil(SHARE_BYTES);
         let shared = Shared {
             registry,
             metrics,
             requests: Arc::new(Semaphore::new(options.max_concurrent_requests)),
-            json_shares: Arc::new(Semaphore::new(json_shares)),
+            json_shares: Shares::new(options.max_json_bytes_held.max(options.max_json_bytes)),
+            file_shares: Shares::new(options.max_file_bytes_held.max(options.max_file_bytes)),
+            recent_batches: RecentBatches::default(),
             prompt_lane: Lane::new(options.max_prompts.max(1), options.max_concurrent_requests),
             store_lane: Lane::new(options.max_store_calls, options.max_waiting_store_calls),
             ingest_lane: Lane::new(options.max_ingestions, options.max_waiting_store_calls),
@@ -207,9 +235,20 @@ impl AppState {
         &self.shared.requests
     }
 
-    /// Bounds the bodies that are held as JSON, in [`SHARE_BYTES`].
-    pub(crate) fn json_shares(&self) -> &Arc<Semaphore> {
+    /// Bounds the bodies that are held as JSON.
+    pub(crate) fn json_shares(&self) -> &Shares {
         &self.shared.json_shares
+    }
+
+    /// Room for `bytes` of a file that is uploaded or sent, or the 429 that says that there is none.
+    pub(crate) fn file_share(&self, bytes: usize) -> Result<Share, ApiError> {
+        let full = || ApiError::overloaded("Too many files are uploaded or sent; try again later.");
+        self.shared.file_shares.take(bytes).ok_or_else(full)
+    }
+
+    /// The batches that were attached lately.
+    pub(crate) fn recent_batches(&self) -> &RecentBatches {
+        &self.shared.recent_batches
     }
 
     /// Bounds the preparation of prompts.

@@ -11,7 +11,7 @@ use sconce_server::validate::{Fields, ModelLimits};
 use sconce_server::{ServerOptions, router};
 use serde_json::{Value, json};
 
-const LIMITS: ModelLimits = ModelLimits { context_length: 512, vocabulary_size: 1000 };
+const LIMITS: ModelLimits = ModelLimits { context_length: 512, vocabulary_size: 1000, max_requests: 256 };
 
 /// The body with `extra` laid over it.
 fn with(mut body: Value, extra: &Value) -> Value {
@@ -95,6 +95,31 @@ fn completions_name_the_field_that_is_out_of_range() {
         assert_eq!(error.status, StatusCode::BAD_REQUEST, "{extra}");
         assert!(error.message.len() < 300, "{error}");
     }
+}
+
+#[test]
+fn more_prompts_than_the_engine_ever_holds_are_refused() {
+    let body = json!({"prompt": ["a", "b", "c"]});
+    let parse =
+        |max_requests| ValidCompletion::parse(&Fields::body(&body).unwrap(), ModelLimits { max_requests, ..LIMITS });
+    let error = parse(2).unwrap_err();
+    assert_eq!((error.status, error.param.as_deref()), (StatusCode::BAD_REQUEST, Some("prompt")), "{error}");
+    assert!(parse(3).is_ok());
+}
+
+#[test]
+fn a_completion_without_a_bound_has_16_tokens_and_a_chat_has_none() {
+    let bound = |extra: Value| {
+        let body = with(json!({"prompt": "a", "messages": [{"role": "user", "content": "a"}]}), &extra);
+        let fields = Fields::body(&body).unwrap();
+        let chat = ValidChat::parse(&fields, LIMITS).unwrap().generation.max_tokens;
+        (ValidCompletion::parse(&fields, LIMITS).unwrap().generation.max_tokens, chat)
+    };
+    assert_eq!(bound(json!({})), (Some(16), None));
+    assert_eq!(bound(json!({"max_tokens": null})), (Some(16), None));
+    assert_eq!(bound(json!({"max_tokens": 5})), (Some(5), Some(5)));
+    assert_eq!(bound(json!({"max_completion_tokens": 400})), (Some(400), Some(400)));
+    assert_eq!(bound(json!({"min_tokens": 20})), (Some(20), None));
 }
 
 #[test]
@@ -203,6 +228,8 @@ async fn document_routes_name_the_field_at_fault() {
         (&ask, "previous_response_id", json!({"input": "a", "previous_response_id": "resp_1"})),
         (&ask, "background", json!({"input": "a", "background": true})),
         (&ask, "text.format", json!({"input": "a", "text": {"format": {"type": "json_schema"}}})),
+        (&ask, "tool_choice", json!({"input": "a", "tool_choice": "all"})),
+        (&ask, "tool_choice", json!({"input": "a", "tool_choice": {"type": "function", "name": "f"}})),
         (&ask, "tools.0.type", json!({"input": "a", "tools": [{"type": "web_search"}]})),
         (&ask, "tools.0.vector_store_ids", json!({"input": "a", "tools": [{"type": "file_search"}]})),
         (&ask, "tools.0.max_num_results", tool(json!({"max_num_results": 0}))),
@@ -317,6 +344,49 @@ async fn without_the_key_only_operators_routes_answer() {
     assert_eq!(ask(Some("bearer secret")).await.status, StatusCode::OK);
     for path in ["/", "/health", "/ready", "/metrics"] {
         assert_eq!(get(&app, path).await.status, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_id_in_the_path_that_is_no_text_is_a_400_in_the_same_shape() {
+    let app = app();
+    let paths = ["files/%ff", "files/%ff/content", "models/%ff", "vector_stores/%ff", "vector_stores/a/files/%ff"];
+    for path in paths {
+        let answer = get(&app, &format!("/v1/{path}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}: {}", answer.text);
+        assert_eq!(answer.error()["type"], "invalid_request_error");
+    }
+}
+
+#[tokio::test]
+async fn without_a_key_web_pages_of_others_are_refused() {
+    let asked = async |options: ServerOptions, headers: &[(&str, &str)]| {
+        let app = router(state_with(options));
+        let mut request = Request::post("/v1/vector_stores");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        send(&app, request.body(Body::empty()).unwrap()).await
+    };
+    let (rebound, cross_site) = (
+        [("host", "evil.example:8080"), ("origin", "http://evil.example:8080")],
+        [("host", "localhost:8080"), ("origin", "https://evil.example")],
+    );
+    for (headers, code) in [(&rebound, "foreign_host"), (&cross_site, "foreign_origin")] {
+        let answer = asked(ServerOptions::default(), headers).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{headers:?}");
+        assert_eq!(answer.error()["code"], code);
+        let cors = ServerOptions { cors: true, ..ServerOptions::default() };
+        assert_eq!(asked(cors, headers).await.status, StatusCode::OK, "every origin was allowed");
+        let key = ServerOptions { api_key: Some("secret".into()), ..ServerOptions::default() };
+        assert_eq!(asked(key.clone(), headers).await.status, StatusCode::UNAUTHORIZED);
+        let with_key = [headers[0], headers[1], ("authorization", "Bearer secret")];
+        assert_eq!(asked(key, &with_key).await.status, StatusCode::OK, "a proxy may have any name");
+    }
+    let named = ServerOptions { hosts: vec!["evil.example".into()], ..ServerOptions::default() };
+    assert_eq!(asked(named, &rebound).await.status, StatusCode::OK, "the operator gave it this name");
+    for host in ["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "192.168.1.7"] {
+        assert_eq!(asked(ServerOptions::default(), &[("host", host)]).await.status, StatusCode::OK, "{host}");
     }
 }
 

@@ -5,8 +5,10 @@ mod common;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use common::*;
+use futures_util::FutureExt;
 use sconce_server::{ServerOptions, router};
 use serde_json::{Value, json};
+use tower::ServiceExt;
 
 #[tokio::test]
 async fn a_file_is_uploaded_listed_read_and_deleted() {
@@ -127,6 +129,75 @@ async fn a_batch_attaches_files_with_their_own_attributes() {
     let unknown = json!({"file_ids": [good, "file-none"]});
     let answer = post(&app, &format!("/v1/vector_stores/{store}/file_batches"), &unknown).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_batch_is_found_again_with_its_files_page_by_page() {
+    let app = app();
+    let (store, lamplighter) = store_with_lamplighter(&app).await;
+    let mut ids = Vec::new();
+    for (name, text) in [("a.md", LAMPLIGHTER.as_bytes()), ("b.md", b"\xff\xfe\xff"), ("c.md", b"# C\n\nc\n")] {
+        ids.push(upload(&app, name, text, "assistants").await.json()["id"].as_str().unwrap().to_owned());
+    }
+    let path = format!("/v1/vector_stores/{store}/file_batches");
+    let named = json!({"file_ids": [ids[0], ids[1], ids[2], ids[0]]});
+    let batch = post(&app, &path, &named).await.json();
+    let one = format!("{path}/{}", batch["id"].as_str().unwrap());
+    assert_eq!(get(&app, &one).await.json(), batch);
+    assert_eq!(post(&app, &format!("{one}/cancel"), &json!({})).await.json(), batch, "it has ended already");
+    let listed = async |query: &str| {
+        let answer = get(&app, &format!("{one}/files?{query}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        let page = answer.json();
+        let data = page["data"].as_array().unwrap().iter();
+        (data.map(|file| file["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>(), page["has_more"] == json!(true))
+    };
+    assert_eq!(listed("").await, (vec![ids[2].clone(), ids[1].clone(), ids[0].clone()], false));
+    assert_eq!(listed("order=asc&limit=2").await, (ids[..2].to_vec(), true));
+    assert_eq!(listed(&format!("order=asc&limit=2&after={}", ids[1])).await, (ids[2..].to_vec(), false));
+    assert_eq!(listed("filter=failed").await, (vec![ids[1].clone()], false));
+    assert_eq!(listed("filter=in_progress").await, (vec![], false));
+    delete(&app, &format!("/v1/vector_stores/{store}/files/{}", ids[0])).await;
+    assert_eq!(listed("order=asc").await, (ids[1..].to_vec(), false), "what was detached is not listed");
+    for (path, param) in [("limit=0", "limit"), ("filter=odd", "filter")] {
+        assert_eq!(get(&app, &format!("{one}/files?{path}")).await.error()["param"], param);
+    }
+    let after = format!("{one}/files?after={lamplighter}");
+    assert_eq!(get(&app, &after).await.status, StatusCode::NOT_FOUND, "attached, but not by this batch");
+    let other = post(&app, "/v1/vector_stores", &json!({})).await.json()["id"].as_str().unwrap().to_owned();
+    let elsewhere = one.replace(&store, &other);
+    for path in [format!("{path}/vsfb_none"), format!("{path}/vsfb_none/files"), elsewhere] {
+        assert_eq!(get(&app, &path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    delete(&app, &format!("/v1/vector_stores/{store}")).await;
+    assert_eq!(get(&app, &one).await.status, StatusCode::NOT_FOUND, "a batch goes with its store");
+}
+
+#[tokio::test]
+async fn files_in_transit_have_a_bound_in_bytes() {
+    // Room for one file of the largest size.
+    let options = ServerOptions { max_file_bytes: 64 << 10, max_file_bytes_held: 1, ..ServerOptions::default() };
+    let app = router(state_with(options));
+    let large = vec![b'a'; 60 << 10];
+    let stored = async || upload(&app, "a.txt", &large, "assistants").await;
+    let file = stored().await.json()["id"].as_str().unwrap().to_owned();
+
+    let request = Request::get(format!("/v1/files/{file}/content")).body(Body::empty()).unwrap();
+    let download = app.clone().oneshot(request).await.unwrap();
+    assert_eq!(download.status(), StatusCode::OK);
+    assert_eq!(stored().await.status, StatusCode::TOO_MANY_REQUESTS, "the download is not read yet");
+    assert_eq!(get(&app, &format!("/v1/files/{file}/content")).await.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(get(&app, &format!("/v1/files/{file}")).await.status, StatusCode::OK);
+    drop(download);
+    assert_eq!(stored().await.status, StatusCode::OK);
+
+    let endless = Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let request = Request::post("/v1/files").header("content-type", "multipart/form-data; boundary=line");
+    let mut uploading = Box::pin(app.clone().oneshot(request.body(endless).unwrap()));
+    assert!((&mut uploading).now_or_never().is_none());
+    assert_eq!(stored().await.status, StatusCode::TOO_MANY_REQUESTS, "the upload may become as large as any");
+    drop(uploading);
+    assert_eq!(stored().await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -207,6 +207,16 @@ async fn an_engine_that_is_full_answers_429_at_once() {
 }
 
 #[tokio::test]
+async fn more_prompts_than_the_engine_ever_holds_are_a_400_and_not_a_429_for_ever() {
+    let config = EngineConfig { max_requests: 2, ..EngineConfig::default() };
+    let Server { app, .. } = &server_with(&config, ServerOptions::default());
+    let refused = post(app, "/v1/completions", &completion(&json!({"prompt": ["a", "b", "c"]}))).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
+    assert_eq!(refused.error()["param"], "prompt");
+    ok(app, "/v1/completions", &completion(&json!({"prompt": ["a", "b"], "n": 4}))).await;
+}
+
+#[tokio::test]
 async fn prompts_that_do_not_fit_and_other_models_are_refused_by_name() {
     let Server { app, .. } = &server();
     let long = post(app, "/v1/completions", &completion(&json!({"prompt": "word ".repeat(5000)}))).await;
@@ -221,6 +231,23 @@ async fn prompts_that_do_not_fit_and_other_models_are_refused_by_name() {
     assert_eq!(models["data"][0]["id"], "tiny");
     assert_eq!(models["data"][1]["id"], "gpt-4o");
     assert_eq!(get(app, "/v1/models/gpt-4o").await.json()["max_model_len"], 512);
+}
+
+#[tokio::test]
+async fn a_prompt_beyond_its_tenants_share_of_the_cache_is_refused_by_name() {
+    let config = EngineConfig { kv_quotas: vec![("acme".into(), 0.01)], ..EngineConfig::default() };
+    let Server { app, engine, .. } = &server_with(&config, ServerOptions::default());
+    let share = engine.model().num_blocks / 100 * engine.model().block_size;
+    let body = |salt: &str, stream: bool| {
+        completion(&json!({"prompt": vec![5; share + 1], "max_tokens": 1, "cache_salt": salt, "stream": stream}))
+    };
+    for stream in [false, true] {
+        let refused = post(app, "/v1/completions", &body("acme", stream)).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
+        let error = refused.error();
+        assert_eq!((&error["param"], &error["code"]), (&json!("prompt"), &json!("context_length_exceeded")));
+        ok(app, "/v1/completions", &body("other", stream)).await;
+    }
 }
 
 #[tokio::test]
@@ -249,8 +276,10 @@ async fn an_engine_that_admits_nothing_is_not_ready() {
 async fn responses_without_file_search_are_the_models_own_whole_and_streamed() {
     let Server { app, .. } = &server();
     let mut body = json!({"input": "Hello there", "max_output_tokens": 8, "temperature": 0, "ignore_eos": true});
+    body["tool_choice"] = json!("none");
     let whole = ok(app, "/v1/responses", &body).await.json();
     assert_eq!(whole["status"], "incomplete");
+    assert_eq!(whole["tool_choice"], "none");
     assert_eq!(whole["incomplete_details"], json!({"reason": "max_output_tokens"}));
     assert_eq!(whole["usage"]["output_tokens"], 8);
     body["stream"] = json!(true);

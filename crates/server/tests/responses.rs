@@ -66,6 +66,21 @@ async fn positions_in_the_answer_count_characters_and_not_bytes() {
 }
 
 #[tokio::test]
+async fn the_choice_of_a_tool_is_told_as_it_was_sent() {
+    let app = app();
+    let (store, _) = store_with_lamplighter(&app).await;
+    let mut body = ask(&store, "Which street lamps does a lamplighter tend?");
+    assert_eq!(post(&app, "/v1/responses", &body).await.json()["tool_choice"], "auto");
+    for choice in [json!("required"), json!({"type": "file_search"})] {
+        body["tool_choice"] = choice.clone();
+        assert_eq!(post(&app, "/v1/responses", &body).await.json()["tool_choice"], choice);
+    }
+    body["tool_choice"] = json!("none");
+    let refused = post(&app, "/v1/responses", &body).await;
+    assert_eq!(refused.error()["code"], "no_model_loaded", "without the tool only a model can answer");
+}
+
+#[tokio::test]
 async fn when_the_documents_do_not_tell_the_answer_says_so() {
     let app = app();
     let (store, _) = store_with_lamplighter(&app).await;
@@ -198,4 +213,6 @@ async fn with_a_key_the_welcome_tells_nothing_of_what_is_stored() {
     let store = state.store.create_vector_store("trades", &std::collections::BTreeMap::new()).unwrap().id;
     let welcome = get(&router(state), "/").await.text;
     assert!(!welcome.contains(&store) && welcome.contains("VECTOR_STORE_ID"), "{welcome}");
+    assert!(welcome.contains("-H \"Authorization: Bearer $SCONCE_API_KEY\" -d"), "{welcome}");
+    assert!(!welcome.contains("secret"), "{welcome}");
 }

@@ -64,8 +64,7 @@ async fn a_shutdown_ends_idle_connections_and_then_the_server() {
 #[tokio::test]
 async fn a_request_in_progress_is_answered_during_the_drain() {
     let (address, stop, server) = start(ServerOptions::default()).await;
-    let head =
-        "POST /v1/vector_stores HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{";
+    let head = "POST /v1/vector_stores HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{";
     let mut client = sent(address, head).await;
     // A second connection that is answered shows that the first was accepted before it.
     ask(address, HEALTH).await;
@@ -91,7 +90,7 @@ async fn a_client_that_never_finishes_its_headers_is_cut() {
 async fn a_body_that_never_ends_is_a_408() {
     let options = ServerOptions { body_timeout: Duration::from_millis(50), ..ServerOptions::default() };
     let (address, _stop, _server) = start(options).await;
-    let request = "POST /v1/vector_stores HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n\
+    let request = "POST /v1/vector_stores HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
                    Content-Length: 100\r\n\r\n{";
     let answer = ask(address, request).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");

@@ -210,7 +210,7 @@ fn responses_keep_their_shape() {
         parallel_tool_calls: true,
         previous_response_id: None,
         temperature: 0.0,
-        tool_choice: "auto",
+        tool_choice: json!("auto"),
         tools: vec![json!({"type": "file_search", "vector_store_ids": ["vs_1"]})],
         top_p: 1.0,
         truncation: "disabled",

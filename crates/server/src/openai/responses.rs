@@ -33,8 +33,8 @@ pub struct ResponseObject {
     pub previous_response_id: Option<String>,
     /// Sampling temperature in use.
     pub temperature: f32,
-    /// Always `auto`.
-    pub tool_choice: &'static str,
+    /// What was sent: `auto`, `none`, `required` or the file_search tool; `auto` when nothing was.
+    pub tool_choice: Value,
     /// The tools as they were sent.
     pub tools: Vec<Value>,
     /// Nucleus in use.

@@ -169,7 +169,7 @@ pub(crate) fn refused(error: &SubmitError, prompt_field: &str) -> ApiError {
     match error {
         SubmitError::Overloaded { .. } => ApiError::overloaded(sentence),
         SubmitError::PromptEmpty => ApiError::invalid(prompt_field, sentence),
-        SubmitError::PromptTooLong { .. } => {
+        SubmitError::PromptTooLong { .. } | SubmitError::PromptExceedsShare { .. } => {
             ApiError { code: Some("context_length_exceeded"), ..ApiError::invalid(prompt_field, sentence) }
         }
         SubmitError::OutOfRange { field: "prompt", .. } => ApiError::invalid(prompt_field, sentence),

@@ -10,7 +10,6 @@ use crate::openai::chat::{ChatChoice, ChatChunk, ChatChunkChoice, ChatCompletion
 use crate::openai::usage::Usage;
 use crate::sse;
 use crate::state::AppState;
-use crate::validate::Fields;
 use crate::validate::chat::ValidChat;
 use axum::Json;
 use axum::extract::State;
@@ -24,10 +23,10 @@ use std::sync::Arc;
 /// Answers a conversation.
 pub(crate) async fn create(State(state): State<AppState>, body: JsonBody) -> Result<Response, ApiError> {
     let engine = state.engine()?;
-    let fields = Fields::body(&body.value)?;
-    state.check_model(engine.model(), fields.string("model", MAX_NAME_BYTES)?)?;
-    let valid = ValidChat::parse(&fields, limits(engine))?;
-    drop(body);
+    let valid = body.read(|fields| {
+        state.check_model(engine.model(), fields.string("model", MAX_NAME_BYTES)?)?;
+        ValidChat::parse(fields, limits(engine))
+    })?;
     let conversation = Conversation {
         messages: valid.messages,
         tools: None,

@@ -9,8 +9,8 @@ use crate::openai::completions::{Completion, CompletionChoice};
 use crate::openai::usage::Usage;
 use crate::sse;
 use crate::state::AppState;
+use crate::validate::ModelLimits;
 use crate::validate::completions::{Prompt, ValidCompletion};
-use crate::validate::{Fields, ModelLimits};
 use axum::Json;
 use axum::extract::State;
 use axum::response::sse::Event;
@@ -25,16 +25,20 @@ pub(crate) const MAX_NAME_BYTES: usize = 512;
 /// What the loaded model bounds.
 pub(crate) fn limits(engine: &EngineHandle) -> ModelLimits {
     let model = engine.model();
-    ModelLimits { context_length: model.context_length, vocabulary_size: model.vocabulary_size }
+    ModelLimits {
+        context_length: model.context_length,
+        vocabulary_size: model.vocabulary_size,
+        max_requests: engine.max_requests(),
+    }
 }
 
 /// Answers one or more prompts.
 pub(crate) async fn create(State(state): State<AppState>, body: JsonBody) -> Result<Response, ApiError> {
     let engine = state.engine()?;
-    let fields = Fields::body(&body.value)?;
-    state.check_model(engine.model(), fields.string("model", MAX_NAME_BYTES)?)?;
-    let valid = ValidCompletion::parse(&fields, limits(engine))?;
-    drop(body);
+    let valid = body.read(|fields| {
+        state.check_model(engine.model(), fields.string("model", MAX_NAME_BYTES)?)?;
+        ValidCompletion::parse(fields, limits(engine))
+    })?;
     let tokenizer = engine.tokenizer().clone();
     let encode = move |prompt| match prompt {
         Prompt::Text(text) => tokenizer.encode(&text, Special { add_bos: true, parse_special: true }),

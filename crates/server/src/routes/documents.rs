@@ -5,6 +5,7 @@ use crate::lanes::{Admission, Lane, Turn};
 use crate::state::AppState;
 use sconce_rag::{ListOptions, Order, RagError, Store};
 use std::time::Instant;
+use tokio::task::JoinError;
 
 /// Runs `call` on a blocking thread. At most `max_store_calls` run at once and `max_waiting_store_calls` wait; the
 /// next one gets a 429.
@@ -72,6 +73,13 @@ pub(crate) async fn within<T: Send + 'static>(
     blocking(state, turn(admission).await?, call).await
 }
 
+/// Runs `work` to its end, even when its client has gone: half of it must not stay.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::spawn(work).await.unwrap_or_else(|error| Err(panicked(&error)))
+}
+
 fn admitted(lane: &Lane) -> Result<Admission, ApiError> {
     lane.admit().ok_or_else(full)
 }
@@ -95,10 +103,12 @@ async fn blocking<T: Send + 'static>(
         let _held = turn;
         call(&store).map_err(|error| store_error(&error))
     };
-    tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a store call panicked");
-        Err(ApiError::internal("An internal error occurred; the server's log has more."))
-    })
+    tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| Err(panicked(&error)))
+}
+
+fn panicked(error: &JoinError) -> ApiError {
+    tracing::error!(%error, "a store call panicked");
+    ApiError::internal("An internal error occurred; the server's log has more.")
 }
 
 /// The store's error as a client sees it.

@@ -1,15 +1,18 @@
 //! `/v1/files`: upload, list, read, delete.
 
 use super::documents::with_store;
-use crate::body::{body_error, has_media_type};
+use crate::body::has_media_type;
 use crate::error::ApiError;
 use crate::openai::files::{Deleted, FileObject};
+use crate::pace::{is_too_slow, paced};
 use crate::pages::{Page, ValidPage, query_value};
+use crate::path::PathIds;
 use crate::state::AppState;
 use axum::Json;
+use axum::body::HttpBody;
 use axum::extract::multipart::{Field, MultipartError};
-use axum::extract::{FromRequest, Multipart, Path, RawQuery, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::extract::{FromRequest, Multipart, RawQuery, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sconce_rag::{File, NewFile};
 
@@ -17,6 +20,8 @@ use sconce_rag::{File, NewFile};
 const MAX_PAGE: usize = 10_000;
 /// The most parts of an upload.
 const MAX_PARTS: usize = 16;
+/// Room for the multipart framing around the file, in bytes.
+const MULTIPART_OVERHEAD: usize = 64 << 10;
 /// The longest filename, in bytes.
 const MAX_FILENAME_BYTES: usize = 512;
 /// What OpenAI's clients name as the reason of an upload.
@@ -27,10 +32,12 @@ pub(crate) async fn upload(State(state): State<AppState>, request: Request) -> R
     if !has_media_type(request.headers(), "multipart/form-data") {
         return Err(ApiError::unsupported_media("multipart/form-data"));
     }
-    let timeout = state.options.body_timeout;
-    let form = tokio::time::timeout(timeout, read_form(request, &state));
-    let new = form.await.map_err(|_| ApiError::body_too_slow(timeout.as_secs()))??;
+    let most = max_form_bytes(&state);
+    let size = request.body().size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+    let share = state.file_share(size.unwrap_or(most).min(most))?;
+    let new = read_form(paced(request, state.options.body_timeout), &state).await?;
     let file = with_store(&state, move |store| {
+        let _held = share;
         store.create_file(&NewFile { filename: &new.filename, bytes: &new.bytes, purpose: &new.purpose })
     });
     Ok(Json(object(file.await?)))
@@ -43,9 +50,13 @@ struct Upload {
     purpose: String,
 }
 
+/// The largest body of an upload, in bytes.
+pub(crate) fn max_form_bytes(state: &AppState) -> usize {
+    state.options.max_file_bytes.saturating_add(MULTIPART_OVERHEAD)
+}
+
 async fn read_form(request: Request, state: &AppState) -> Result<Upload, ApiError> {
-    let limit = state.options.max_file_bytes;
-    let broken = |error: &MultipartError| form_error(error, limit);
+    let broken = |error: &MultipartError| form_error(error, state);
     let mut form = Multipart::from_request(request, state)
         .await
         .map_err(|_| ApiError::malformed("The multipart body has no boundary; let the client set the header."))?;
@@ -57,7 +68,7 @@ async fn read_form(request: Request, state: &AppState) -> Result<Upload, ApiErro
             return Err(ApiError::malformed(format!("The form has more than {MAX_PARTS} parts.")));
         }
         match part.name().unwrap_or_default() {
-            "file" => file = Some(read_file(part, limit).await?),
+            "file" => file = Some(read_file(part, state).await?),
             "purpose" => purpose = Some(part.text().await.map_err(|error| broken(&error))?),
             name if name.starts_with("expires_after") => {
                 return Err(ApiError::unsupported("expires_after", "Files do not expire; leave expires_after out."));
@@ -78,26 +89,31 @@ async fn read_form(request: Request, state: &AppState) -> Result<Upload, ApiErro
     Ok(Upload { filename, bytes, purpose })
 }
 
-async fn read_file(part: Field<'_>, limit: usize) -> Result<(String, Vec<u8>), ApiError> {
+async fn read_file(mut part: Field<'_>, state: &AppState) -> Result<(String, Vec<u8>), ApiError> {
     let filename = part.file_name().unwrap_or_default().to_owned();
     if filename.is_empty() || filename.len() > MAX_FILENAME_BYTES || filename.contains(char::is_control) {
         let message = format!("file needs a filename of 1 to {MAX_FILENAME_BYTES} bytes without control characters.");
         return Err(ApiError::invalid("file", message));
     }
-    let bytes = part.bytes().await.map_err(|error| form_error(&error, limit))?;
-    if bytes.len() > limit {
-        return Err(ApiError::too_large(limit));
+    let limit = state.options.max_file_bytes;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = part.chunk().await.map_err(|error| form_error(&error, state))? {
+        if bytes.len() + chunk.len() > limit {
+            return Err(ApiError::too_large(limit));
+        }
+        bytes.extend_from_slice(&chunk);
     }
     if bytes.is_empty() {
         return Err(ApiError::invalid("file", format!("The file '{filename}' is empty.")));
     }
-    Ok((filename, bytes.to_vec()))
+    Ok((filename, bytes))
 }
 
-fn form_error(error: &MultipartError, limit: usize) -> ApiError {
-    let status = error.status();
-    if status.as_u16() == 413 {
-        body_error(status, limit)
+fn form_error(error: &MultipartError, state: &AppState) -> ApiError {
+    if is_too_slow(error) {
+        ApiError::body_too_slow(state.options.body_timeout.as_secs())
+    } else if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        ApiError::too_large(state.options.max_file_bytes)
     } else {
         ApiError::malformed(format!("The form is broken: {}.", error.body_text()))
     }
@@ -115,14 +131,20 @@ pub(crate) async fn list(
 }
 
 /// `GET /v1/files/{file}`.
-pub(crate) async fn one(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<FileObject>, ApiError> {
+pub(crate) async fn one(
+    State(state): State<AppState>,
+    PathIds(id): PathIds<String>,
+) -> Result<Json<FileObject>, ApiError> {
     Ok(Json(object(with_store(&state, move |store| store.get_file(&id)).await?)))
 }
 
 /// `GET /v1/files/{file}/content`: the bytes as they were uploaded.
-pub(crate) async fn content(State(state): State<AppState>, Path(id): Path<String>) -> Result<Response, ApiError> {
-    let bytes = with_store(&state, move |store| store.file_content(&id)).await?;
-    let mut response = bytes.into_response();
+pub(crate) async fn content(State(state): State<AppState>, PathIds(id): PathIds<String>) -> Result<Response, ApiError> {
+    let asked = id.clone();
+    let size = with_store(&state, move |store| store.get_file(&asked).map(|file| file.bytes));
+    let share = state.file_share(usize::try_from(size.await?).unwrap_or(usize::MAX))?;
+    let bytes = with_store(&state, move |store| store.file_content(&id).map(|bytes| share.hold(bytes)));
+    let mut response = bytes.await?.into_response();
     let headers = response.headers_mut();
     // A browser must never run what somebody uploaded.
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -132,7 +154,10 @@ pub(crate) async fn content(State(state): State<AppState>, Path(id): Path<String
 }
 
 /// `DELETE /v1/files/{file}`: the file and everything that was indexed from it.
-pub(crate) async fn delete(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<Deleted>, ApiError> {
+pub(crate) async fn delete(
+    State(state): State<AppState>,
+    PathIds(id): PathIds<String>,
+) -> Result<Json<Deleted>, ApiError> {
     let deleted = id.clone();
     with_store(&state, move |store| store.delete_file(&id)).await?;
     Ok(Json(Deleted { id: deleted, object: "file", deleted: true }))

@@ -72,6 +72,7 @@ pub(crate) async fn welcome(State(state): State<AppState>, headers: HeaderMap) -
         "input": "What does an AI solutions architect do?",
         "tools": [{"type": "file_search", "vector_store_ids": [store]}],
     });
-    let curl = format!("curl http://{host}/v1/responses -H 'Content-Type: application/json' -d '{body}'");
+    let key = if state.options.api_key.is_some() { " -H \"Authorization: Bearer $SCONCE_API_KEY\"" } else { "" };
+    let curl = format!("curl http://{host}/v1/responses -H 'Content-Type: application/json'{key} -d '{body}'");
     format!("Sconce serves an OpenAI-compatible API.\n{model}\n\n{ROUTES}\nTry:\n  {curl}\n")
 }

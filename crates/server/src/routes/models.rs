@@ -2,9 +2,10 @@
 
 use crate::error::ApiError;
 use crate::openai::models::{Model, ModelList};
+use crate::path::PathIds;
 use crate::state::AppState;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 
 /// The model under its id and its aliases; empty without a model.
 pub(crate) async fn list(State(state): State<AppState>) -> Json<ModelList> {
@@ -20,7 +21,10 @@ pub(crate) async fn list(State(state): State<AppState>) -> Json<ModelList> {
 }
 
 /// One model by its id or an alias.
-pub(crate) async fn one(State(state): State<AppState>, Path(name): Path<String>) -> Result<Json<Model>, ApiError> {
+pub(crate) async fn one(
+    State(state): State<AppState>,
+    PathIds(name): PathIds<String>,
+) -> Result<Json<Model>, ApiError> {
     match &state.engine {
         Some(engine) => state.check_model(engine.model(), Some(&name))?,
         None => return Err(ApiError::model_not_found(&name, "no model loaded")),

@@ -17,9 +17,9 @@ use crate::openai::responses::{
 use crate::openai::usage::Usage;
 use crate::sse;
 use crate::state::AppState;
+use crate::validate::ModelLimits;
 use crate::validate::generation::ValidGeneration;
 use crate::validate::responses::{FileSearch, ValidResponse};
-use crate::validate::{Fields, ModelLimits};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -31,22 +31,25 @@ use tokio::sync::watch;
 /// The most passages that rag gives to a model.
 const MAX_PASSAGES: usize = 20;
 /// What is in range when no model bounds it: any number of tokens, any token.
-const NO_LIMITS: ModelLimits = ModelLimits { context_length: u32::MAX as usize, vocabulary_size: u32::MAX as usize };
+const NO_LIMITS: ModelLimits =
+    ModelLimits { context_length: u32::MAX as usize, vocabulary_size: u32::MAX as usize, max_requests: usize::MAX };
 
 /// Answers a question.
 pub(crate) async fn create(State(state): State<AppState>, body: JsonBody) -> Result<Response, ApiError> {
-    let fields = Fields::body(&body.value)?;
-    let asked_model = fields.string("model", MAX_NAME_BYTES)?;
-    if let Some(engine) = &state.engine {
-        state.check_model(engine.model(), asked_model)?;
-    }
-    let valid = ValidResponse::parse(&fields)?;
-    let mut generation = ValidGeneration::parse_response(&fields, state.engine.as_ref().map_or(NO_LIMITS, limits))?;
-    if valid.file_search.is_some() && fields.get("temperature").is_none() {
-        // The same question gives the same answer, unless the client asks for variety.
-        generation.sampling.temperature = 0.0;
-    }
-    drop(body);
+    let (valid, generation) = body.read(|fields| {
+        let asked_model = fields.string("model", MAX_NAME_BYTES)?;
+        if let Some(engine) = &state.engine {
+            state.check_model(engine.model(), asked_model)?;
+        }
+        let valid = ValidResponse::parse(fields)?;
+        let limits = state.engine.as_ref().map_or(NO_LIMITS, limits);
+        let mut generation = ValidGeneration::parse_response(fields, limits)?;
+        if valid.file_search.is_some() && fields.get("temperature").is_none() {
+            // The same question gives the same answer, unless the client asks for variety.
+            generation.sampling.temperature = 0.0;
+        }
+        Ok((valid, generation))
+    })?;
     match valid.file_search.clone() {
         Some(tool) => from_documents(state, valid, generation, tool).await,
         None => from_model(&state, state.engine()?, &valid, generation).await,
@@ -69,7 +72,7 @@ fn begun(state: &AppState, valid: &ValidResponse, generation: &ValidGeneration) 
         parallel_tool_calls: true,
         previous_response_id: None,
         temperature: generation.sampling.temperature,
-        tool_choice: "auto",
+        tool_choice: valid.tool_choice.clone(),
         tools: valid.tools.clone(),
         top_p: generation.sampling.top_p,
         truncation: "disabled",

@@ -4,22 +4,21 @@ use super::documents::searched;
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::openai::vector_stores::{HitExtension, SearchHit, SearchPage, TextContent};
+use crate::path::PathIds;
 use crate::state::AppState;
-use crate::validate::Fields;
 use crate::validate::documents::{DEFAULT_RESULTS, ValidSearch, queries};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use sconce_rag::{Hit, SearchOptions};
 
 /// Searches one store. Several queries are searched as one: a chunk that matches more of their words ranks higher.
 pub(crate) async fn create(
     State(state): State<AppState>,
-    Path(id): Path<String>,
-    JsonBody { value: body, .. }: JsonBody,
+    PathIds(id): PathIds<String>,
+    body: JsonBody,
 ) -> Result<Json<SearchPage>, ApiError> {
-    let fields = Fields::body(&body)?;
-    let queries = queries(&fields)?;
-    let options = options(ValidSearch::parse(&fields)?);
+    let (queries, search) = body.read(|fields| Ok((queries(fields)?, ValidSearch::parse(fields)?)))?;
+    let options = options(search);
     let query = queries.join("\n");
     let hits = searched(&state, move |store| store.search(&[&id], &query, &options));
     let data = hits.await?.into_iter().map(hit).collect();

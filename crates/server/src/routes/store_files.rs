@@ -7,20 +7,22 @@ use crate::lanes::Admission;
 use crate::openai::files::Deleted;
 use crate::openai::vector_stores::{ChunkingStrategy, FileContentPage, FileError, TextContent, VectorStoreFileObject};
 use crate::pages::{DEFAULT_PAGE, MAX_PAGE, Page, ValidPage, query_value};
+use crate::path::PathIds;
 use crate::state::AppState;
-use crate::validate::Fields;
 use crate::validate::documents::{ValidAttachment, attributes};
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use sconce_rag::{FileStatus, VectorStoreFile};
 
 /// `POST …/files`: the file is parsed and indexed before the answer.
 pub(crate) async fn attach(
     State(state): State<AppState>,
-    Path(id): Path<String>,
-    JsonBody { value: body, .. }: JsonBody,
+    PathIds(id): PathIds<String>,
+    body: JsonBody,
 ) -> Result<Json<VectorStoreFileObject>, ApiError> {
-    let ValidAttachment { file_id, attributes } = ValidAttachment::parse(&Fields::body(&body)?)?;
+    let ValidAttachment { file_id, attributes } = body.read(ValidAttachment::parse)?;
     let admission = ingestion(&state)?;
     let attached = ingested(&state, &admission, move |store| store.attach(&id, &file_id, &attributes)).await?;
     Ok(Json(object(attached)))
@@ -45,32 +47,55 @@ pub(crate) async fn attach_all(
 /// `GET …/files`, perhaps with `filter=completed`.
 pub(crate) async fn list(
     State(state): State<AppState>,
-    Path(id): Path<String>,
+    PathIds(id): PathIds<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Page<VectorStoreFileObject>>, ApiError> {
     let page = ValidPage::parse(query.as_deref(), DEFAULT_PAGE, MAX_PAGE)?.options();
-    let status = match query_value(query.as_deref(), "filter").as_deref() {
-        None => None,
-        Some("completed") => Some(FileStatus::Completed),
-        Some("failed") => Some(FileStatus::Failed),
-        Some("in_progress" | "cancelled") => {
-            // Files are read before their request is answered, so none is ever in these states.
-            let data = Vec::new();
-            return Ok(Json(Page { object: "list", data, first_id: None, last_id: None, has_more: false }));
+    let shown = Shown::parse(query.as_deref())?;
+    let page = with_store(&state, move |store| match shown {
+        Shown::All => store.list_attached(&id, None, &page),
+        Shown::Only(status) => store.list_attached(&id, Some(status), &page),
+        Shown::Nothing => store.get_vector_store(&id).map(|_| sconce_rag::Page { data: Vec::new(), has_more: false }),
+    });
+    Ok(Json(Page::of(page.await?, |file| &file.id, object)))
+}
+
+/// Which files a list shows: its `filter`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    All,
+    Only(FileStatus),
+    /// Files are read before their request is answered, so that none is ever in progress or cancelled.
+    Nothing,
+}
+
+impl Shown {
+    pub(crate) fn parse(query: Option<&str>) -> Result<Self, ApiError> {
+        match query_value(query, "filter").as_deref() {
+            None => Ok(Self::All),
+            Some("completed") => Ok(Self::Only(FileStatus::Completed)),
+            Some("failed") => Ok(Self::Only(FileStatus::Failed)),
+            Some("in_progress" | "cancelled") => Ok(Self::Nothing),
+            Some(_) => {
+                let message = "filter must be completed, failed, in_progress or cancelled.";
+                Err(ApiError::invalid("filter", message))
+            }
         }
-        Some(_) => {
-            let message = "filter must be completed, failed, in_progress or cancelled.";
-            return Err(ApiError::invalid("filter", message));
+    }
+
+    pub(crate) fn shows(self, file: &VectorStoreFile) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(status) => file.status == status,
+            Self::Nothing => false,
         }
-    };
-    let page = with_store(&state, move |store| store.list_attached(&id, status, &page)).await?;
-    Ok(Json(Page::of(page, |file| &file.id, object)))
+    }
 }
 
 /// `GET …/files/{file}`.
 pub(crate) async fn one(
     State(state): State<AppState>,
-    Path((id, file)): Path<(String, String)>,
+    PathIds((id, file)): PathIds<(String, String)>,
 ) -> Result<Json<VectorStoreFileObject>, ApiError> {
     Ok(Json(object(with_store(&state, move |store| store.get_attached(&id, &file)).await?)))
 }
@@ -78,10 +103,10 @@ pub(crate) async fn one(
 /// `POST …/files/{file}`: new attributes; null or nothing clears them.
 pub(crate) async fn update(
     State(state): State<AppState>,
-    Path((id, file)): Path<(String, String)>,
-    JsonBody { value: body, .. }: JsonBody,
+    PathIds((id, file)): PathIds<(String, String)>,
+    body: JsonBody,
 ) -> Result<Json<VectorStoreFileObject>, ApiError> {
-    let attributes = attributes(&Fields::body(&body)?)?.unwrap_or_default();
+    let attributes = body.read(attributes)?.unwrap_or_default();
     let updated = with_store(&state, move |store| store.update_attached(&id, &file, &attributes));
     Ok(Json(object(updated.await?)))
 }
@@ -89,7 +114,7 @@ pub(crate) async fn update(
 /// `DELETE …/files/{file}`: out of the store; the file itself stays.
 pub(crate) async fn detach(
     State(state): State<AppState>,
-    Path((id, file)): Path<(String, String)>,
+    PathIds((id, file)): PathIds<(String, String)>,
 ) -> Result<Json<Deleted>, ApiError> {
     let deleted = file.clone();
     with_store(&state, move |store| store.detach(&id, &file)).await?;
@@ -99,14 +124,22 @@ pub(crate) async fn detach(
 /// `GET …/files/{file}/content`: the text that citations' source spans refer to.
 pub(crate) async fn content(
     State(state): State<AppState>,
-    Path((id, file)): Path<(String, String)>,
-) -> Result<Json<FileContentPage>, ApiError> {
-    let source = with_store(&state, move |store| {
-        store.get_attached(&id, &file)?;
-        store.source_document(&file)
+    PathIds((id, file)): PathIds<(String, String)>,
+) -> Result<Response, ApiError> {
+    let asked = file.clone();
+    let size = with_store(&state, move |store| {
+        store.get_attached(&id, &asked)?;
+        store.get_file(&asked).map(|file| file.bytes)
     });
-    let data = vec![TextContent { kind: "text", text: source.await?.text }];
-    Ok(Json(FileContentPage { object: "vector_store.file_content.page", data, has_more: false, next_page: None }))
+    // The text and its JSON.
+    let share = state.file_share(usize::try_from(size.await?).unwrap_or(usize::MAX).saturating_mul(2))?;
+    let content = with_store(&state, move |store| {
+        let data = vec![TextContent { kind: "text", text: store.source_document(&file)?.text }];
+        let page = FileContentPage { object: "vector_store.file_content.page", data, has_more: false, next_page: None };
+        Ok(serde_json::to_vec(&page).map(|json| share.hold(json)))
+    });
+    let content = content.await?.map_err(|error| ApiError::internal(format!("The text is no JSON: {error}.")))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], content).into_response())
 }
 
 pub(crate) fn object(file: VectorStoreFile) -> VectorStoreFileObject {

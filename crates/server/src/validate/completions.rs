@@ -9,6 +9,8 @@ use serde_json::Value;
 pub const MAX_PROMPTS: usize = 64;
 /// The most answers of one request, over all of its prompts.
 pub const MAX_ANSWERS: usize = 128;
+/// Tokens of an answer that does not name its bound, as OpenAI has it for this route alone.
+pub const DEFAULT_TOKENS: u32 = 16;
 
 /// One prompt, as text or already tokenized.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,8 @@ impl ValidCompletion {
         refuse_unsupported(fields)?;
         let prompts = prompts(fields, limits)?;
         let mut generation = ValidGeneration::parse(fields, limits)?;
+        // With min_tokens alone the answer has just as many.
+        generation.max_tokens.get_or_insert(DEFAULT_TOKENS.max(generation.min_tokens));
         let logprobs = fields.unsigned("logprobs", 0..=MAX_TOP_LOGPROBS)?;
         generation.sampling.logprobs = logprobs.and_then(|count| u8::try_from(count).ok());
         if prompts.len() * generation.n as usize > MAX_ANSWERS {
@@ -70,6 +74,11 @@ fn prompts(fields: &Fields<'_>, limits: ModelLimits) -> Result<Vec<Prompt>, ApiE
         Value::Array(items) => {
             if items.len() > MAX_PROMPTS {
                 let message = format!("prompt has {} items; at most {MAX_PROMPTS} are accepted.", items.len());
+                return Err(ApiError::invalid("prompt", message));
+            }
+            if items.len() > limits.max_requests {
+                let message =
+                    format!("prompt has {} items, but this server holds {} at once.", items.len(), limits.max_requests);
                 return Err(ApiError::invalid("prompt", message));
             }
             let one = |(index, item): (usize, &Value)| match item {

@@ -17,4 +17,6 @@ pub struct ModelLimits {
     pub context_length: usize,
     /// Number of token ids.
     pub vocabulary_size: usize,
+    /// Prompts that the engine holds at once.
+    pub max_requests: usize,
 }

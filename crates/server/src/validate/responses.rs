@@ -28,6 +28,8 @@ pub struct ValidResponse {
     pub include_results: bool,
     /// The tools as they were sent.
     pub tools: Vec<Value>,
+    /// Which of them may be used, as it was sent.
+    pub tool_choice: Value,
     /// The client's own notes.
     pub metadata: Map<String, Value>,
     /// Answer as server-sent events.
@@ -54,7 +56,10 @@ impl ValidResponse {
             messages.insert(0, json!({"role": "system", "content": instructions}));
         }
         let include = fields.strings("include", 32, 128)?.unwrap_or_default();
+        let tool_choice = tool_choice(fields)?;
+        // "none" keeps the tools in the request and out of the answer.
         let (tools, file_search) = tools(fields)?;
+        let file_search = file_search.filter(|_| tool_choice != "none");
         if file_search.is_some() && question.len() > MAX_QUESTION_BYTES {
             let message =
                 format!("The question has {} bytes; at most {MAX_QUESTION_BYTES} can be searched.", question.len());
@@ -67,6 +72,7 @@ impl ValidResponse {
             file_search,
             include_results: include.iter().any(|name| name == "file_search_call.results"),
             tools,
+            tool_choice,
             metadata: fields.object("metadata")?.map(|map| map.raw().clone()).unwrap_or_default(),
             stream: fields.boolean("stream")?.unwrap_or(false),
         })
@@ -138,10 +144,23 @@ fn question(messages: &[Value]) -> Result<String, ApiError> {
     Ok(text.to_owned())
 }
 
+/// With file_search named every answer searches, so that `auto`, `required` and the tool's own name mean the same.
+fn tool_choice(fields: &Fields<'_>) -> Result<Value, ApiError> {
+    let Some(choice) = fields.get("tool_choice") else { return Ok(json!("auto")) };
+    let name = choice.as_str().or_else(|| choice.get("type").and_then(Value::as_str));
+    let is_known = match choice {
+        Value::String(_) => matches!(name, Some("auto" | "none" | "required")),
+        _ => name == Some("file_search"),
+    };
+    if is_known {
+        return Ok(choice.clone());
+    }
+    let message = "tool_choice must be auto, none, required or {\"type\": \"file_search\"}.";
+    Err(ApiError::unsupported("tool_choice", message))
+}
+
 fn tools(fields: &Fields<'_>) -> Result<(Vec<Value>, Option<FileSearch>), ApiError> {
     let tools = fields.array("tools", 16)?.unwrap_or_default();
-    // "none" keeps the tools in the request and out of the answer.
-    let wanted = fields.get("tool_choice").and_then(Value::as_str) != Some("none");
     let mut file_search = None;
     for (index, tool) in tools.iter().enumerate() {
         let path = format!("tools.{index}");
@@ -157,5 +176,5 @@ fn tools(fields: &Fields<'_>) -> Result<(Vec<Value>, Option<FileSearch>), ApiErr
         }
         file_search = Some(FileSearch { store_ids: store_ids(&tool)?, search: ValidSearch::parse(&tool)? });
     }
-    Ok((tools.to_vec(), file_search.filter(|_| wanted)))
+    Ok((tools.to_vec(), file_search))
 }
