@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Server, run, words};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn a_first_start_answers_from_the_sample_documents_and_says_how_to_get_a_model() {
@@ -33,6 +33,34 @@ fn a_first_start_answers_from_the_sample_documents_and_says_how_to_get_a_model()
     let (_, stores) = again.get("/v1/vector_stores");
     assert_eq!(stores.matches("sample roles").count(), 1, "a second start adds nothing: {stores}");
     assert!(again.stop("-INT").success(), "Ctrl-C drains and exits with 0");
+}
+
+#[test]
+fn samples_that_somebody_deleted_do_not_come_back() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::start(data.path(), &[]);
+    let (_, stores) = server.get("/v1/vector_stores");
+    let stores: Value = serde_json::from_str(&stores).expect("JSON");
+    let id = stores["data"][0]["id"].as_str().expect("an id");
+    assert_eq!(server.request("DELETE", &format!("/v1/vector_stores/{id}"), None).0, 200);
+    let files = server.get("/v1/files?limit=100").1;
+    assert!(server.stop("-TERM").success());
+    let again = Server::start(data.path(), &[]);
+    assert_eq!(again.get("/v1/files?limit=100").1, files, "no file is added");
+    assert!(!again.get("/v1/vector_stores").1.contains("sample roles"));
+}
+
+#[test]
+fn a_store_that_was_to_stay_empty_stays_empty_when_it_is_asked() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::start(data.path(), &["--no-sample-corpus"]);
+    let output = run(data.path(), &["ask", "What does an AI Solutions Architect do?"]);
+    assert!(!output.status.success() && words(&output).contains("sconce ingest"), "{}", words(&output));
+    for list in ["/v1/vector_stores", "/v1/files"] {
+        let (_, listed) = server.get(list);
+        let listed: Value = serde_json::from_str(&listed).expect("JSON");
+        assert_eq!(listed["data"], json!([]), "{list}");
+    }
 }
 
 #[test]

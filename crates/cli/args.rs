@@ -126,7 +126,7 @@ pub(crate) struct ServeArguments {
     /// Let web pages of other origins call.
     #[arg(long)]
     pub(crate) cors: bool,
-    /// Leave the document store empty on first start.
+    /// Leave the document store without the sample documents that a first start adds, from now on.
     #[arg(long)]
     pub(crate) no_sample_corpus: bool,
 }

@@ -15,7 +15,7 @@ use crate::{library, model};
 /// Serves until Ctrl-C or SIGTERM, then drains.
 pub(crate) fn run(arguments: &ServeArguments) -> Result<()> {
     let samples = !arguments.no_sample_corpus;
-    let open = if samples { library::open_with_samples } else { library::open };
+    let open = if samples { library::open_with_samples } else { library::open_without_samples };
     let library = open(&arguments.library)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
     // Before the model, whose loading may take long: a port that is taken is said at once.

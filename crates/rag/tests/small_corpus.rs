@@ -463,6 +463,10 @@ fn a_store_opens_again_and_other_files_are_refused() {
     std::fs::write(&text, "this is no database, and long enough to be read as one would be".repeat(20))
         .expect("written");
     assert!(matches!(Store::open(&text), Err(RagError::NotAStore { .. })));
+    drop(store);
+    // A file from before there were notes gets room for them.
+    rusqlite::Connection::open(&path).expect("SQLite").execute_batch("DROP TABLE notes").expect("dropped");
+    assert_eq!(Store::open(&path).expect("the same store").note("key").expect("read"), None);
     assert!(matches!(Store::open(&scratch.path().join("no/such/folder.db")), Err(RagError::Missing { .. })));
 }
 
@@ -470,6 +474,22 @@ fn a_store_opens_again_and_other_files_are_refused() {
 fn readers_and_a_writer_work_beside_each_other() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let store = Store::open(&scratch.path().join("store.db")).expect("a store");
+#[test]
+fn the_first_vector_store_is_made_once_and_only_in_an_empty_store() {
+    let first = |store: &Store| store.create_first_vector_store("samples", "roles").expect("no error");
+    let fresh = Store::in_memory().expect("a store");
+    let made = first(&fresh).expect("made");
+    assert_eq!(fresh.note("samples").expect("read"), Some(made.id.clone()));
+    fresh.delete_vector_store(&made.id).expect("deleted");
+    assert_eq!(first(&fresh), None);
+    let used = Store::in_memory().expect("a store");
+    upload(&used, "bakers.md", BAKERS.as_bytes());
+    assert_eq!((first(&used), used.note("samples").expect("read")), (None, None));
+    let declined = Store::in_memory().expect("a store");
+    declined.set_note("samples", "no").expect("noted");
+    assert_eq!(first(&declined), None);
+}
+
     let vector_store = store.create_vector_store("busy", &Metadata::new()).expect("a vector store").id;
     std::thread::scope(|scope| {
         scope.spawn(|| {
