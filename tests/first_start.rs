@@ -83,12 +83,17 @@ fn a_folder_is_ingested_once_and_its_faults_are_named() {
     let roles = tempfile::tempdir().expect("a folder");
     std::fs::write(roles.path().join("falconer.md"), "# Falconer\n\n## Duties\n\nA falconer flies 3 hawks at dusk.\n")
         .expect("written");
-    std::fs::write(roles.path().join("bad.txt"), [0xff, 0xfe, b'x', 0x80]).expect("written");
+    std::fs::write(roles.path().join("bad.txt"), [b'x', 0x80]).expect("written");
+    std::fs::write(roles.path().join("wide.txt"), [0xff, 0xfe, b'x', 0]).expect("written");
+    for other in ["a.pdf", "B.PDF", "c.docx", "notes"] {
+        std::fs::write(roles.path().join(other), "?").expect("written");
+    }
     let folder = roles.path().to_str().expect("UTF-8");
     let first = run(data.path(), &["ingest", folder]);
     assert!(first.status.success(), "{}", words(&first));
     let text = words(&first);
-    assert!(text.contains("1 added") && text.contains("bad.txt") && text.contains("UTF-8"), "{text}");
+    assert!(text.contains("1 added") && text.contains("bad.txt is not UTF-8"), "{text}");
+    assert!(text.contains("wide.txt is UTF-16") && text.contains("2 .pdf, 1 without an ending, 1 .docx"), "{text}");
     assert!(words(&run(data.path(), &["ingest", folder])).contains("1 unchanged"));
     let answer = words(&run(data.path(), &["ask", "How many hawks does a falconer fly?"]));
     assert!(answer.contains("flies 3 hawks at dusk"), "{answer}");
