@@ -18,7 +18,7 @@ const MAX_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1_000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workload {
-    /// A short name, which results carry and [`compare`](crate::compare) checks.
+    /// A short name, which results carry. [`compare`](crate::compare) goes by what the workload asks for, not by its name.
     pub name: String,
     /// What it stands for, in a sentence.
     #[serde(default)]
