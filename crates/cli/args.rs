@@ -188,6 +188,9 @@ pub(crate) enum BenchCommand {
     #[command(after_help = "Example: sconce bench model --model model.gguf --streams 1,8,16 --out model.json")]
     Model(BenchModelArguments),
     /// Put a workload on any OpenAI-compatible server.
+    /// Replace the file whatever it is.
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(
         after_help = "Example: sconce bench serve http://127.0.0.1:8080 benches/workloads/shared-8x960.toml --out shared.json"
     )]
