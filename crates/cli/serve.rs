@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<()> {
         .block_on(TcpListener::bind((host, port)))
         .with_context(|| format!("{host}:{port} cannot be listened on; choose another with --host and --port"))?;
     let address = listener.local_addr().context("the listener has no address")?;
-    let started = model::start(&arguments.model)?;
+    let started = model::for_serving(arguments)?;
     let (engine, thread) = started.map_or((None, None), |(engine, thread)| (Some(engine), Some(thread)));
     let options =
         ServerOptions { api_key: arguments.api_key.clone(), cors: arguments.cors, ..ServerOptions::default() };
