@@ -36,7 +36,10 @@ def main():
     parser.add_argument("--base-url", default="http://127.0.0.1:8080")
     arguments = parser.parse_args()
     client = openai.OpenAI(base_url=arguments.base_url.rstrip("/") + "/v1", api_key="none", timeout=120, max_retries=0)
-    model = client.models.list().data[0].id
+    models = client.models.list().data
+    if not models:
+        sys.exit(f"the server at {arguments.base_url} has no model; start it with --model stories260K.gguf")
+    model = models[0].id
     failed = 0
 
     def check(name, good):

@@ -4,10 +4,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# What the caller's shell sets for a server of its own must not change the servers here, and no proxy stands before them.
+unset SCONCE_MODEL SCONCE_API_KEY
+export NO_PROXY="${NO_PROXY:+$NO_PROXY,}127.0.0.1" no_proxy="${no_proxy:+$no_proxy,}127.0.0.1"
+
 venv=${SCONCE_VENV:-target/conformance-venv}
-if ! "$venv/bin/python" -c 'import openai' 2>/dev/null; then
+requirements=scripts/requirements-conformance.txt
+pinned=$(sed -n 's/^openai==//p' "$requirements")
+installed=$("$venv/bin/python" -c 'import openai; print(openai.__version__)' 2>/dev/null || true)
+if [ "$installed" != "$pinned" ]; then
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet -r scripts/requirements-conformance.txt
+    "$venv/bin/pip" install --quiet -r "$requirements"
 fi
 cargo build --locked --quiet
 binary=${CARGO_TARGET_DIR:-target}/debug/sconce

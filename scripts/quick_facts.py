@@ -137,6 +137,7 @@ def main():
     made = questions(options.folder, options.count, options.seed)
     if len(made) < options.count:
         sys.exit(f"{options.folder}: only {len(made)} questions could be made; are these the handbook's pages?")
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # the same bytes whatever the locale
     source = "U.S. Bureau of Labor Statistics, Occupational Outlook Handbook; public domain"
     for line in [{"source": source, "made_by": "scripts/quick_facts.py", "seed": options.seed}, *made]:
         print(json.dumps(line, ensure_ascii=False))

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Server, run, words};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn a_first_start_answers_from_the_sample_documents_and_says_how_to_get_a_model() {
@@ -39,6 +39,34 @@ fn a_first_start_answers_from_the_sample_documents_and_says_how_to_get_a_model()
 }
 
 #[test]
+fn samples_that_somebody_deleted_do_not_come_back() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::start(data.path(), &[]);
+    let (_, stores) = server.get("/v1/vector_stores");
+    let stores: Value = serde_json::from_str(&stores).expect("JSON");
+    let id = stores["data"][0]["id"].as_str().expect("an id");
+    assert_eq!(server.request("DELETE", &format!("/v1/vector_stores/{id}"), None).0, 200);
+    let files = server.get("/v1/files?limit=100").1;
+    assert!(server.stop("-TERM").success());
+    let again = Server::start(data.path(), &[]);
+    assert_eq!(again.get("/v1/files?limit=100").1, files, "no file is added");
+    assert!(!again.get("/v1/vector_stores").1.contains("sample roles"));
+}
+
+#[test]
+fn a_store_that_was_to_stay_empty_stays_empty_when_it_is_asked() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::start(data.path(), &["--no-sample-corpus"]);
+    let output = run(data.path(), &["ask", "What does an AI Solutions Architect do?"]);
+    assert!(!output.status.success() && words(&output).contains("sconce ingest"), "{}", words(&output));
+    for list in ["/v1/vector_stores", "/v1/files"] {
+        let (_, listed) = server.get(list);
+        let listed: Value = serde_json::from_str(&listed).expect("JSON");
+        assert_eq!(listed["data"], json!([]), "{list}");
+    }
+}
+
+#[test]
 fn ask_answers_with_citations_and_says_when_the_documents_do_not_tell() {
     let data = tempfile::tempdir().expect("a folder");
     let output = run(data.path(), &["ask", "--json", "What does an AI Solutions Architect do?"]);
@@ -58,12 +86,17 @@ fn a_folder_is_ingested_once_and_its_faults_are_named() {
     let roles = tempfile::tempdir().expect("a folder");
     std::fs::write(roles.path().join("falconer.md"), "# Falconer\n\n## Duties\n\nA falconer flies 3 hawks at dusk.\n")
         .expect("written");
-    std::fs::write(roles.path().join("bad.txt"), [0xff, 0xfe, b'x', 0x80]).expect("written");
+    std::fs::write(roles.path().join("bad.txt"), [b'x', 0x80]).expect("written");
+    std::fs::write(roles.path().join("wide.txt"), [0xff, 0xfe, b'x', 0]).expect("written");
+    for other in ["a.pdf", "B.PDF", "c.docx", "notes"] {
+        std::fs::write(roles.path().join(other), "?").expect("written");
+    }
     let folder = roles.path().to_str().expect("UTF-8");
     let first = run(data.path(), &["ingest", folder]);
     assert!(first.status.success(), "{}", words(&first));
     let text = words(&first);
-    assert!(text.contains("1 added") && text.contains("bad.txt") && text.contains("UTF-8"), "{text}");
+    assert!(text.contains("1 added") && text.contains("bad.txt is not UTF-8"), "{text}");
+    assert!(text.contains("wide.txt is UTF-16") && text.contains("2 .pdf, 1 without an ending, 1 .docx"), "{text}");
     assert!(words(&run(data.path(), &["ingest", folder])).contains("1 unchanged"));
     let answer = words(&run(data.path(), &["ask", "How many hawks does a falconer fly?"]));
     assert!(answer.contains("flies 3 hawks at dusk"), "{answer}");

@@ -20,6 +20,9 @@ fn serve_tiny(extra: &[&str]) -> (tempfile::TempDir, Server) {
     (data, server)
 }
 
+/// Choices of the stream that nobody reads.
+const CHOICES: u32 = 16;
+
 /// Token ids that no other test's prompts begin with.
 fn prefix(length: u32) -> Vec<u32> {
     (0..length).map(|at| 300 + at * 7 % 150).collect()
@@ -139,20 +142,36 @@ fn a_bad_request_names_its_field_and_the_server_goes_on() {
 #[test]
 fn a_stream_that_nobody_reads_holds_up_nobody_else_and_its_end_frees_its_blocks() {
     let (_data, server) = serve_tiny(&[]);
-    let mut body = completion(&prefix(16), 3000);
-    body["stream"] = true.into();
-    let unread = server.send("POST", "/v1/completions", Some(&body.to_string()));
+    // Some 2 kB for each token, in all far more than the sockets' buffers hold, so that the server waits for the reader.
+    let body = json!({
+        "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3000, "n": CHOICES, "stream": true,
+        "ignore_eos": true, "logprobs": true, "top_logprobs": 20,
+    });
+    let unread = server.send("POST", "/v1/chat/completions", Some(&body.to_string()));
+    let mut generated = 0.0;
+    loop {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = server.metric("sconce_generation_tokens_total");
+        if now > 0.0 && now <= generated {
+            break;
+        }
+        generated = now;
+    }
     for index in 0..4 {
         let (status, _) = server.post("/v1/completions", &completion(&with_tail(prefix(8), index), 8));
         assert_eq!(status, 200);
     }
+    let ended = |reason: &str, count: u32| {
+        server.get("/metrics").1.contains(&format!("sconce_requests_finished_total{{reason=\"{reason}\"}} {count}\n"))
+    };
+    assert!(ended("length", 4), "the unread one has not ended");
     drop(unread);
     let began = Instant::now();
-    while server.metric("sconce_num_requests_running") > 0.0 {
-        assert!(began.elapsed() < Duration::from_secs(60), "a reader who leaves frees the blocks");
+    while !ended("abort", CHOICES) {
+        assert!(began.elapsed() < Duration::from_secs(60), "a reader who leaves ends all choices");
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(server.metric("sconce_kv_cache_usage_ratio") < f64::EPSILON);
+    assert!(ended("length", 4) && server.metric("sconce_kv_cache_usage_ratio") < f64::EPSILON);
 }
 
 #[test]

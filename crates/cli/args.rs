@@ -55,51 +55,66 @@ pub(crate) struct LibraryArguments {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
-/// Which model, and with how much of the machine.
+/// Which model, and how much memory it may take.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArguments {
     /// GGUF file of a Llama or Mistral model.
     #[arg(long, env = "SCONCE_MODEL", value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
-    /// Id under which it is served [default: the file's name without .gguf].
-    #[arg(long, value_name = "ID")]
-    pub(crate) model_id: Option<String>,
-    /// Jinja chat template instead of the file's own.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) chat_template: Option<PathBuf>,
-    /// Memory for the KV cache, such as 512MiB or 4GiB [default: enough for max-num-seqs contexts, at most 1GiB].
+    /// Memory for the KV cache, such as 512MiB or 4GiB [default: enough for all contexts that run at once, at most 1GiB].
     #[arg(long, value_name = "SIZE")]
     pub(crate) kv_memory: Option<Bytes>,
     /// Element type of the KV cache.
     #[arg(long, value_enum, default_value_t = KvDtype::F16)]
     pub(crate) kv_cache_dtype: KvDtype,
-    /// Share of the KV cache that only requests with this cache_salt use, as NAME=SHARE; may be repeated.
-    #[arg(long, value_name = "NAME=SHARE", value_parser = quota)]
-    pub(crate) kv_quota: Vec<(String, f64)>,
-    /// Keep document context in the KV cache before everything else.
-    #[arg(long)]
-    pub(crate) pin_documents: bool,
     /// Tokens per KV block.
     #[arg(long, default_value_t = 32, value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) block_size: u16,
+    /// Longest sequence in tokens [default: the model's context].
+    #[arg(long, value_parser = value_parser!(u32).range(2..))]
+    pub(crate) max_model_len: Option<u32>,
+}
+
+/// How turns of a conversation become a prompt.
+#[derive(Debug, Args)]
+pub(crate) struct TemplateArguments {
+    /// Jinja chat template instead of the file's own.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) chat_template: Option<PathBuf>,
+}
+
+/// How sequences share steps.
+#[derive(Debug, Args)]
+pub(crate) struct BatchArguments {
     /// Sequences that run at once.
     #[arg(long, default_value_t = 32, value_parser = value_parser!(u16).range(1..=4096))]
     pub(crate) max_num_seqs: u16,
     /// Tokens in one step.
     #[arg(long, default_value_t = 512, value_parser = value_parser!(u32).range(1..=1 << 20))]
     pub(crate) max_num_batched_tokens: u32,
-    /// Longest sequence in tokens [default: the model's context].
-    #[arg(long, value_parser = value_parser!(u32).range(2..))]
-    pub(crate) max_model_len: Option<u32>,
-    /// Requests in the engine at once, waiting ones included; more get a 429 at once.
-    #[arg(long, default_value_t = 256, value_parser = value_parser!(u16).range(1..))]
-    pub(crate) max_requests: u16,
     /// What a step should take while somebody waits for a next token, in milliseconds.
     #[arg(long, default_value_t = 250, value_parser = value_parser!(u32).range(1..=60_000))]
     pub(crate) step_target_ms: u32,
     /// Steps planned while one runs: 0, or 1 as on a GPU.
     #[arg(long, default_value_t = 0, value_parser = value_parser!(u8).range(0..=1))]
     pub(crate) pipeline_depth: u8,
+}
+
+/// What the clients of a server get of the model.
+#[derive(Debug, Args)]
+pub(crate) struct ServingArguments {
+    /// Id under which the model is served [default: the file's name without .gguf].
+    #[arg(long, value_name = "ID")]
+    pub(crate) model_id: Option<String>,
+    /// Share of the KV cache that only requests with this cache_salt use, as NAME=SHARE; may be repeated.
+    #[arg(long, value_name = "NAME=SHARE", value_parser = quota)]
+    pub(crate) kv_quota: Vec<(String, f64)>,
+    /// Keep document context in the KV cache before everything else.
+    #[arg(long)]
+    pub(crate) pin_documents: bool,
+    /// Requests in the engine at once, waiting ones included; more get a 429 at once.
+    #[arg(long, default_value_t = 256, value_parser = value_parser!(u16).range(1..))]
+    pub(crate) max_requests: u16,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -114,6 +129,12 @@ pub(crate) struct ServeArguments {
     pub(crate) library: LibraryArguments,
     #[command(flatten)]
     pub(crate) model: ModelArguments,
+    #[command(flatten)]
+    pub(crate) template: TemplateArguments,
+    #[command(flatten)]
+    pub(crate) batch: BatchArguments,
+    #[command(flatten)]
+    pub(crate) serving: ServingArguments,
     /// Address to listen on; 0.0.0.0 for every network.
     #[arg(long, default_value = "127.0.0.1")]
     pub(crate) host: String,
@@ -126,7 +147,7 @@ pub(crate) struct ServeArguments {
     /// Let web pages of other origins call.
     #[arg(long)]
     pub(crate) cors: bool,
-    /// Leave the document store empty on first start.
+    /// Leave the document store without the sample documents that a first start adds, from now on.
     #[arg(long)]
     pub(crate) no_sample_corpus: bool,
 }
@@ -139,6 +160,11 @@ pub(crate) struct AskArguments {
     pub(crate) library: LibraryArguments,
     #[command(flatten)]
     pub(crate) model: ModelArguments,
+    #[command(flatten)]
+    pub(crate) template: TemplateArguments,
+    /// Tokens of the model's answer at most [default: 256].
+    #[arg(long, value_parser = value_parser!(u32).range(1..))]
+    pub(crate) max_tokens: Option<u32>,
     /// Only documents of this vector store, by name or id [default: all].
     #[arg(long, value_name = "NAME")]
     pub(crate) store: Option<String>,
@@ -160,8 +186,11 @@ pub(crate) struct IngestArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct SynthArguments {
-    /// File to write.
+    /// File to write; one that `sconce synth` wrote before is replaced.
     pub(crate) file: PathBuf,
+    /// Replace the file whatever it is.
+    #[arg(long)]
+    pub(crate) force: bool,
     /// Shape of the model.
     #[arg(long, default_value = "llama-1.1b", ignore_case = true, value_parser = one_of::<NamedShape>(NamedShape::ALL.map(NamedShape::name)))]
     pub(crate) shape: NamedShape,
@@ -200,10 +229,12 @@ pub(crate) enum BenchCommand {
 pub(crate) struct BenchModelArguments {
     #[command(flatten)]
     pub(crate) model: ModelArguments,
+    #[command(flatten)]
+    pub(crate) batch: BatchArguments,
     /// Prompt lengths to time.
     #[arg(long, value_delimiter = ',', default_value = "512", value_parser = value_parser!(u32).range(1..=1 << 20))]
     pub(crate) prompts: Vec<u32>,
-    /// Numbers of streams to decode at once.
+    /// Numbers of streams to decode at once; at most max-num-seqs each.
     #[arg(long, value_delimiter = ',', default_value = "1,8,16", value_parser = value_parser!(u32).range(1..=4096))]
     pub(crate) streams: Vec<u32>,
     /// Tokens that each stream decodes.

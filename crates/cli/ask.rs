@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use sconce_rag::{Answer, AnswerOptions, FallbackReason, Generator, Route, Store};
+use sconce_server::EngineGenerator;
 use serde_json::json;
 
 use crate::args::AskArguments;
@@ -26,11 +27,11 @@ pub(crate) fn run(arguments: &AskArguments) -> Result<()> {
     if store_ids.is_empty() {
         bail!("there are no documents yet; `sconce ingest FOLDER` reads some");
     }
-    let engine = model::start(&arguments.model)?;
+    let engine = model::for_question(arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
-    let generator = engine
-        .as_ref()
-        .map(|(engine, _)| sconce_server::EngineGenerator::for_questions(engine.clone(), runtime.handle().clone()));
+    let generator = engine.as_ref().map(|(engine, _)| {
+        EngineGenerator::for_questions(engine.clone(), runtime.handle().clone(), arguments.max_tokens)
+    });
     let options = AnswerOptions { store_ids, ..AnswerOptions::default() };
     let generator = generator.as_ref().map(|generator| generator as &dyn Generator);
     let answer = sconce_rag::answer(&library.store, &arguments.question, &options, generator)?;

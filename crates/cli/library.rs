@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use etcetera::BaseStrategy;
 use include_dir::{Dir, include_dir};
-use sconce_rag::{Attributes, FileStatus, ListOptions, Metadata, NewFile, Store, VectorStore, VectorStoreUpdate};
+use sconce_rag::{Attributes, FileStatus, ListOptions, NewFile, RagError, Store, VectorStore};
 
 use crate::args::LibraryArguments;
 use crate::progress;
@@ -14,6 +14,11 @@ static SAMPLE_ROLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/corpus/roles");
 
 /// Name of the vector store that the sample documents go into.
 pub(crate) const SAMPLE_STORE: &str = "sample roles";
+
+/// Where the store remembers what became of the sample documents: the id of the vector store that they go into, and
+/// [`SETTLED`] once they are all there or not wanted.
+const SAMPLES_NOTE: &str = "samples";
+const SETTLED: &str = "settled";
 
 /// An opened store.
 pub(crate) struct Library {
@@ -37,48 +42,43 @@ pub(crate) fn open(arguments: &LibraryArguments) -> Result<Library> {
     Ok(Library { store, path })
 }
 
-/// Opens the store and fills one without documents with the sample documents.
+/// Opens the store. The first time, when it holds nothing, it gets the sample documents; what somebody then deletes stays
+/// deleted, and an interrupted beginning is completed.
 pub(crate) fn open_with_samples(arguments: &LibraryArguments) -> Result<Library> {
     let library = open(arguments)?;
-    let stores = vector_stores(&library.store)?;
-    // Interrupted half-way, the samples are completed; a user's own documents are left alone.
-    let samples = stores.iter().find(|store| store.name == SAMPLE_STORE);
-    let held = stores.iter().map(|store| store.file_counts.total).sum::<u64>();
-    let complete = SAMPLE_ROLES.files().count() as u64;
-    match samples {
-        None if held == 0 => add_samples(&library.store, None)?,
-        Some(store) if store.file_counts.total < complete && store.metadata.is_empty() => {
-            add_samples(&library.store, Some(store.id.clone()))?;
-        }
-        _ => {}
+    let store = &library.store;
+    let target = match store.note(SAMPLES_NOTE)? {
+        None => store.create_first_vector_store(SAMPLES_NOTE, SAMPLE_STORE)?.map(|made| made.id),
+        noted => noted.filter(|value| value != SETTLED),
+    };
+    if let Some(target) = target {
+        add_samples(store, &target)?;
     }
     Ok(library)
 }
 
-/// Adds the sample documents that are missing, and marks the vector store when all are there.
-fn add_samples(store: &Store, target: Option<String>) -> Result<()> {
-    let target = match target {
-        Some(id) => id,
-        None => store.create_vector_store(SAMPLE_STORE, &Metadata::new())?.id,
-    };
-    let options = ListOptions { limit: 100, ..ListOptions::default() };
-    let mut present = Vec::new();
-    for attached in store.list_attached(&target, None, &options)?.data {
-        present.push(store.get_file(&attached.id)?.filename);
-    }
+/// Opens the store, which gets no sample documents from now on.
+pub(crate) fn open_without_samples(arguments: &LibraryArguments) -> Result<Library> {
+    let library = open(arguments)?;
+    library.store.set_note(SAMPLES_NOTE, SETTLED)?;
+    Ok(library)
+}
+
+/// Adds the sample documents that are missing. Each has a name of its own in the store, so that two processes that do this
+/// at once add it once.
+fn add_samples(store: &Store, target: &str) -> Result<()> {
     let bar = progress::items(SAMPLE_ROLES.files().count() as u64, "sample documents");
     for file in SAMPLE_ROLES.files() {
-        bar.inc(1);
         let name = file.path().file_name().unwrap_or_default().to_string_lossy();
-        if present.iter().any(|known| *known == name) {
-            continue;
-        }
         let new = NewFile { filename: &name, bytes: file.contents(), purpose: "assistants" };
-        let stored = store.create_file(&new)?;
-        store.attach(&target, &stored.id, &Attributes::new())?;
+        match store.ingest_file(target, &format!("sconce:samples/{name}"), &new, &Attributes::new()) {
+            Ok(_) => bar.inc(1),
+            // Somebody has deleted the vector store meanwhile: they are not wanted.
+            Err(RagError::NotFound { .. }) => break,
+            Err(error) => return Err(error.into()),
+        }
     }
-    let done = Metadata::from([("samples".to_owned(), "complete".to_owned())]);
-    store.update_vector_store(&target, &VectorStoreUpdate { metadata: Some(done), ..VectorStoreUpdate::default() })?;
+    store.set_note(SAMPLES_NOTE, SETTLED)?;
     bar.finish_and_clear();
     Ok(())
 }
@@ -116,4 +116,52 @@ pub(crate) fn a_title(store: &Store, id: &str) -> Result<Option<String>> {
     };
     let title = store.source_document(&first.id)?.title;
     Ok(Some(title.replace(['"', '\'', '\\'], " ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use sconce_rag::Metadata;
+
+    use super::*;
+
+    fn names(library: &Library) -> Vec<(String, u64)> {
+        let stores = vector_stores(&library.store).expect("a list");
+        stores.into_iter().map(|store| (store.name, store.file_counts.completed)).collect()
+    }
+
+    fn files(library: &Library) -> usize {
+        library
+            .store
+            .list_files(None, &ListOptions { limit: 100, ..ListOptions::default() })
+            .expect("a list")
+            .data
+            .len()
+    }
+
+    #[test]
+    fn samples_that_were_interrupted_are_completed_and_none_comes_twice() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let arguments = LibraryArguments { data_dir: Some(folder.path().to_owned()) };
+        let all = SAMPLE_ROLES.files().count();
+        let library = open_with_samples(&arguments).expect("samples");
+        let store = vector_stores(&library.store).expect("a list").remove(0);
+        // As if the first start had ended before its last document.
+        let last = library.store.list_files(None, &ListOptions::default()).expect("a list").data.remove(0);
+        library.store.delete_file(&last.id).expect("deleted");
+        library.store.set_note(SAMPLES_NOTE, &store.id).expect("noted");
+        for _ in 0..2 {
+            let again = open_with_samples(&arguments).expect("samples");
+            assert_eq!((names(&again), files(&again)), (vec![(SAMPLE_STORE.to_owned(), all as u64)], all));
+        }
+    }
+
+    #[test]
+    fn a_vector_store_of_the_users_own_gets_no_samples_whatever_its_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let arguments = LibraryArguments { data_dir: Some(folder.path().to_owned()) };
+        let library = open(&arguments).expect("a store");
+        library.store.create_vector_store(SAMPLE_STORE, &Metadata::new()).expect("made");
+        let again = open_with_samples(&arguments).expect("opened");
+        assert_eq!((names(&again), files(&again)), (vec![(SAMPLE_STORE.to_owned(), 0)], 0));
+    }
 }

@@ -15,7 +15,7 @@ use crate::{library, model};
 /// Serves until Ctrl-C or SIGTERM, then drains.
 pub(crate) fn run(arguments: &ServeArguments) -> Result<()> {
     let samples = !arguments.no_sample_corpus;
-    let open = if samples { library::open_with_samples } else { library::open };
+    let open = if samples { library::open_with_samples } else { library::open_without_samples };
     let library = open(&arguments.library)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
     // Before the model, whose loading may take long: a port that is taken is said at once.
@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<()> {
         .block_on(TcpListener::bind((host, port)))
         .with_context(|| format!("{host}:{port} cannot be listened on; choose another with --host and --port"))?;
     let address = listener.local_addr().context("the listener has no address")?;
-    let started = model::start(&arguments.model)?;
+    let started = model::for_serving(arguments)?;
     let (engine, thread) = started.map_or((None, None), |(engine, thread)| (Some(engine), Some(thread)));
     let options = options(arguments);
     if !address.ip().is_loopback() && options.api_key.is_none() {

@@ -2,14 +2,21 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use sconce_model::synth::{SynthOptions, write};
+use anyhow::{Context, Result, bail};
+use sconce_model::synth::{SynthOptions, is_synthetic, write};
 
 use crate::args::SynthArguments;
 use crate::progress;
 
-/// Writes the file.
+/// Writes the file, but not over a model of other origin unless told to.
 pub(crate) fn run(arguments: &SynthArguments) -> Result<()> {
+    let file = &arguments.file;
+    if !arguments.force && file.exists() && !is_synthetic(file) {
+        bail!(
+            "{} exists, and `sconce synth` did not write it; name another, or replace it with --force",
+            file.display()
+        );
+    }
     let options = SynthOptions {
         shape: arguments.shape,
         quantization: arguments.quantization,
@@ -19,13 +26,13 @@ pub(crate) fn run(arguments: &SynthArguments) -> Result<()> {
     };
     let began = Instant::now();
     let bar = progress::bytes(0, "weights");
-    write(&arguments.file, &options, &mut |step| {
+    write(file, &options, &mut |step| {
         bar.set_length(step.total_bytes);
         bar.set_position(step.written_bytes);
     })
-    .with_context(|| format!("{} cannot be written", arguments.file.display()))?;
+    .with_context(|| format!("{} cannot be written", file.display()))?;
     bar.finish_and_clear();
-    let bytes = std::fs::metadata(&arguments.file).map_or(0, |file| file.len());
-    println!("{} ({:.2} GB) in {:.1} s", arguments.file.display(), bytes as f64 / 1e9, began.elapsed().as_secs_f64());
+    let bytes = std::fs::metadata(file).map_or(0, |file| file.len());
+    println!("{} ({:.2} GB) in {:.1} s", file.display(), bytes as f64 / 1e9, began.elapsed().as_secs_f64());
     Ok(())
 }

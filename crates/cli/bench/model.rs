@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use sconce_engine::{EngineHandle, GenerateRequest, GenerationEventKind, SamplingParams};
+use sconce_engine::{EngineHandle, GenerateRequest, GenerationEventKind, ModelInfo, SamplingParams};
 use serde::Serialize;
 
 use crate::args::BenchModelArguments;
@@ -34,12 +34,16 @@ struct Results<'a> {
 
 /// Measures and prints a table.
 pub(crate) fn run(arguments: &BenchModelArguments) -> Result<()> {
-    let path = arguments.model.model.as_deref().context("name a GGUF file with --model; `sconce synth` writes one")?;
-    let (engine, thread) = model::start_file(path, &arguments.model)?;
-    let longest = arguments.prompts.iter().copied().max().unwrap_or(1).max(arguments.stream_prompt + arguments.tokens);
-    if longest as usize >= engine.model().context_length {
-        bail!("{longest} tokens are asked for, but the context holds {}", engine.model().context_length);
+    let most = arguments.streams.iter().copied().max().unwrap_or(1);
+    let at_once = arguments.batch.max_num_seqs;
+    if most > u32::from(at_once) {
+        bail!("{most} streams are asked for, but {at_once} run at once; raise --max-num-seqs to {most}");
     }
+    arguments.out.as_deref().map(super::check_out).transpose()?;
+    let started = model::for_bench(arguments)?;
+    let (engine, thread) = started.context("name a GGUF file with --model; `sconce synth` writes one")?;
+    let longest = longest(arguments);
+    check_room(arguments, engine.model(), longest, most)?;
     let runs = (arguments.prompts.len() + arguments.streams.len()) as u64 * u64::from(arguments.repeat);
     let bar = progress::items(runs, "runs");
     let mut rates = Vec::new();
@@ -73,6 +77,26 @@ pub(crate) fn run(arguments: &BenchModelArguments) -> Result<()> {
     }
     engine.shutdown();
     anyhow::ensure!(thread.join(), "the engine thread panicked");
+    Ok(())
+}
+
+/// The longest sequence that is measured, in tokens.
+fn longest(arguments: &BenchModelArguments) -> u32 {
+    arguments.prompts.iter().copied().max().unwrap_or(1).max(arguments.stream_prompt + arguments.tokens)
+}
+
+/// Everything that is asked for fits, so that no measurement fails after others were made, or counts recomputation.
+fn check_room(arguments: &BenchModelArguments, info: &ModelInfo, longest: u32, most: u32) -> Result<()> {
+    let ModelInfo { context_length, num_blocks, block_size, .. } = *info;
+    if longest as usize >= context_length {
+        bail!("{longest} tokens are asked for, but the context holds {context_length}");
+    }
+    // The last token of a stream is never written to the cache.
+    let stream_blocks = ((arguments.stream_prompt + arguments.tokens - 1) as usize).div_ceil(block_size);
+    let blocks = stream_blocks * most as usize;
+    if blocks > num_blocks {
+        bail!("{most} streams take {blocks} KV blocks, but the cache has {num_blocks}; raise --kv-memory");
+    }
     Ok(())
 }
 
@@ -173,7 +197,7 @@ fn decode_rate(engine: &EngineHandle, prompts: Vec<Vec<u32>>, tokens: u32) -> Re
     let end = streams.iter().filter_map(|times| times.last()).min().context("no token came")?;
     let window = end.saturating_duration_since(*begin);
     if window < Duration::from_millis(1) {
-        bail!("the streams did not overlap; ask for more --tokens or a larger --max-num-seqs");
+        bail!("the streams did not overlap; ask for more --tokens");
     }
     let inside = streams.iter().flatten().filter(|time| *time > begin && *time <= end).count();
     Ok(inside as f64 / window.as_secs_f64())

@@ -9,6 +9,7 @@ use crate::progress;
 /// Runs the workload and prints its table.
 pub(crate) fn run(arguments: &BenchServeArguments) -> Result<()> {
     let workload = Workload::load(&arguments.workload)?;
+    arguments.out.as_deref().map(super::check_out).transpose()?;
     let target =
         Target { base_url: arguments.url.clone(), model: arguments.model.clone(), api_key: arguments.api_key.clone() };
     let options = RunOptions { nonce: arguments.nonce, drop_gaps: true, ..RunOptions::default() };

@@ -73,6 +73,9 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
     let shares = cache_shares(config, &quotas, common_blocks);
     let largest_share = quotas.iter().map(|&(_, blocks)| blocks).fold(common_blocks, usize::max);
     let wanted_context = config.context_length(llama.config());
+    if let Some(asked) = config.max_model_len.filter(|asked| *asked > wanted_context) {
+        tracing::warn!(asked, context_length = wanted_context, "max_model_len is more than the model's context");
+    }
     let context_length = wanted_context.min(largest_share * config.block_size);
     if context_length < wanted_context {
         tracing::warn!(

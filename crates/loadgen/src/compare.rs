@@ -15,7 +15,7 @@ pub struct Comparison {
     pub a: String,
     /// Who `b` is.
     pub b: String,
-    /// What would make the comparison unfair, in words.
+    /// What would make the comparison unfair, in words: the warnings of both reports, and where they differ.
     pub notes: Vec<String>,
     /// The figures that both have.
     pub rows: Vec<ComparisonRow>,
@@ -90,9 +90,7 @@ pub fn compare(a: &Report, b: &Report) -> Result<Comparison, LoadgenError> {
 fn notes(a: &Report, b: &Report) -> Vec<String> {
     let mut notes = Vec::new();
     for (name, report) in [("a", a), ("b", b)] {
-        if report.all.failed > 0 {
-            notes.push(format!("{} of {} requests of {name} failed", report.all.failed, report.all.requests));
-        }
+        notes.extend(report.warnings().into_iter().map(|warning| format!("{name}: {warning}")));
     }
     if a.all.output_tokens != b.all.output_tokens {
         notes.push(format!("a generated {} tokens, b {}", a.all.output_tokens, b.all.output_tokens));

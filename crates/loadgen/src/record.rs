@@ -138,10 +138,23 @@ impl RequestRecord {
         }
     }
 
-    /// From sending to the end of the stream, for a completed request.
+    /// When its latencies begin, from the start of the run: the time that an open loop had set for it, else its sending. A
+    /// client that stalls, perhaps because of the server, would hide from its figures the time that the request waited within
+    /// it (Gil Tene's "coordinated omission").
+    fn due_ms(&self) -> f64 {
+        self.scheduled_ms.map_or(self.started_ms, |scheduled| scheduled.min(self.started_ms))
+    }
+
+    /// Time to first token, from when it was due.
+    #[must_use]
+    pub fn ttft_from_due_ms(&self) -> Option<f64> {
+        self.ttft_ms.map(|ttft| self.started_ms - self.due_ms() + ttft)
+    }
+
+    /// From when it was due to the end of the stream, for a completed request.
     #[must_use]
     pub fn e2e_ms(&self) -> Option<f64> {
-        (self.outcome == Outcome::Completed).then_some(self.ended_ms - self.started_ms)
+        (self.outcome == Outcome::Completed).then_some(self.ended_ms - self.due_ms())
     }
 
     /// Time per output token after the first: from the first chunk to the last, over one token less than came.

@@ -90,13 +90,13 @@ pub struct GroupSummary {
     pub output_tokens: u64,
     /// Whether every one of those was counted by the server.
     pub output_from_usage: bool,
-    /// Time to first token.
+    /// Time to first token, from the arrival of a request in an open loop, else from its sending.
     pub ttft_ms: Option<Distribution>,
     /// Gaps between chunks.
     pub itl_ms: Option<Distribution>,
     /// Time per output token after the first, of each request.
     pub tpot_ms: Option<Distribution>,
-    /// From sending to the end.
+    /// To the end, from the same time.
     pub e2e_ms: Option<Distribution>,
     /// From the first request's sending to the last one's end.
     pub wall_ms: f64,
@@ -145,7 +145,7 @@ impl GroupSummary {
             cached_tokens: with_cache().next().map(|_| with_cache().map(|(_, cached)| u64::from(cached)).sum()),
             output_tokens,
             output_from_usage: counted.iter().all(|record| record.output_from_usage),
-            ttft_ms: Distribution::of(counted.iter().filter_map(|record| record.ttft_ms)),
+            ttft_ms: Distribution::of(counted.iter().filter_map(|record| record.ttft_from_due_ms())),
             itl_ms: Distribution::of(counted.iter().flat_map(|record| record.gaps_ms.iter().copied())),
             tpot_ms: Distribution::of(counted.iter().filter_map(|record| record.tpot_ms())),
             e2e_ms: Distribution::of(counted.iter().filter_map(|record| record.e2e_ms())),
@@ -168,7 +168,7 @@ fn wall_ms(records: &[&RequestRecord]) -> f64 {
 /// A request of one token has no time per token, and meets any limit of it.
 fn meets(record: &RequestRecord, slo: Slo) -> bool {
     record.outcome == Outcome::Completed
-        && record.ttft_ms.is_some_and(|ttft| ttft <= slo.ttft_ms)
+        && record.ttft_from_due_ms().is_some_and(|ttft| ttft <= slo.ttft_ms)
         && record.tpot_ms().is_none_or(|tpot| tpot <= slo.tpot_ms)
 }
 

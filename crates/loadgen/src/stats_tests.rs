@@ -101,6 +101,20 @@ fn goodput_wants_both_limits_kept_and_the_request_completed() {
 }
 
 #[test]
+fn a_request_that_the_client_sent_late_waits_from_the_time_that_was_set_for_it() {
+    let late = RequestRecord { scheduled_ms: Some(40.0), ..record(100.0, 50.0, &[10.0]) };
+    let slo = |ttft_ms| Some(Slo { ttft_ms, tpot_ms: 10.0 });
+    let found = summary(std::slice::from_ref(&late), slo(100.0));
+    assert_eq!(found.ttft_ms.map(|ttft| ttft.max), Some(110.0));
+    assert_eq!(found.e2e_ms.map(|e2e| e2e.max), Some(120.0));
+    assert_eq!(found.good, Some(0));
+    assert_eq!(summary(&[late], slo(110.0)).good, Some(1));
+    // A timer that rings a little early makes no request quicker.
+    let early = RequestRecord { scheduled_ms: Some(100.5), ..record(100.0, 50.0, &[10.0]) };
+    assert_eq!(summary(&[early], None).ttft_ms.map(|ttft| ttft.max), Some(50.0));
+}
+
+#[test]
 fn failures_are_counted_by_kind_and_left_out_of_the_latencies() {
     let records = [
         record(0.0, 100.0, &[5.0]),

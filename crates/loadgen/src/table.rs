@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use crate::{Distribution, GroupSummary, Report};
+use crate::{Distribution, GroupSummary, Outcome, Report, RequestRecord};
 
 impl Report {
     /// The report as Markdown: what was measured, a table of the parts, a table of latencies, the figures, and warnings.
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = String::new();
-        let Self { workload, server, client, calibration, .. } = self;
+        let Self { workload, server, client, .. } = self;
         let software = server.software.as_ref().map(|software| format!(" ({software})")).unwrap_or_default();
         let _infallible = writeln!(
             text,
@@ -30,9 +30,6 @@ impl Report {
         for warning in self.warnings() {
             let _infallible = writeln!(text, "\nNote: {warning}");
         }
-        if let Some(note) = &calibration.note {
-            let _infallible = writeln!(text, "\nNote: prompt lengths are guesses, since {note}");
-        }
         text
     }
 
@@ -51,7 +48,7 @@ impl Report {
     }
 
     /// What a reader must know before believing the numbers.
-    fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let all = &self.all;
         let mut warnings = Vec::new();
         if all.failed > 0 {
@@ -68,9 +65,17 @@ impl Report {
         if all.short > 0 {
             warnings.push(format!("{} answers ended early: the server does not honour ignore_eos", all.short));
         }
-        if !all.output_from_usage && all.cut == 0 {
-            warnings
-                .push("the server reports no usage for some answers; their chunks were counted as tokens".to_owned());
+        // An answer that was cut never has a count, and its part of the workload is known for it.
+        let uncounted = |record: &&RequestRecord| record.outcome == Outcome::Completed && !record.output_from_usage;
+        let uncounted = self.requests.iter().filter(uncounted).count();
+        if uncounted > 0 {
+            warnings.push(format!(
+                "the server reports no usage for {uncounted} of {} answers; their chunks were counted as tokens",
+                all.completed
+            ));
+        }
+        if let Some(note) = &self.calibration.note {
+            warnings.push(format!("prompt lengths are guesses, since {note}"));
         }
         warnings
     }

@@ -18,7 +18,7 @@ const MAX_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1_000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workload {
-    /// A short name, which results carry and [`compare`](crate::compare) checks.
+    /// A short name, which results carry. [`compare`](crate::compare) goes by what the workload asks for, not by its name.
     pub name: String,
     /// What it stands for, in a sentence.
     #[serde(default)]
@@ -64,7 +64,8 @@ pub enum Load {
         /// Tokens to generate for each.
         output_tokens: u32,
     },
-    /// Requests arrive at random (Poisson) whether or not earlier ones have ended.
+    /// Requests arrive at random (Poisson) whether or not earlier ones have ended. Latencies count from the arrival, also
+    /// where this client was late to send.
     Open {
         /// Requests in all.
         requests: u32,
@@ -128,7 +129,7 @@ fn one() -> u32 {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slo {
-    /// Time to the first token, at most.
+    /// Time to the first token, at most; in an open loop from the request's arrival.
     pub ttft_ms: f64,
     /// Time per output token after the first, at most.
     pub tpot_ms: f64,

@@ -61,7 +61,7 @@ impl Llama {
             layers.push(Layer::load(&mut source, &config, index)?);
         }
         source.finish()?;
-        tracing::info!(path = %file.path().display(), layers = config.block_count, "model loaded");
+        tracing::debug!(path = %file.path().display(), layers = config.block_count, "model loaded");
         Ok(Self { config, device: device.clone(), token_embedding, layers, output_norm, output, frequencies })
     }
 

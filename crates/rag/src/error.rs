@@ -34,6 +34,12 @@ pub enum RagError {
         /// Offset of the first byte at fault.
         offset: usize,
     },
+    /// The document begins with the byte order mark of UTF-16.
+    #[error("{file} is UTF-16; convert the file to UTF-8, for instance with `iconv -f UTF-16 -t UTF-8`")]
+    Utf16 {
+        /// The document's name.
+        file: String,
+    },
     /// The document holds a NUL byte, which no text does.
     #[error("{file} is a binary file: byte {offset} is NUL")]
     Binary {
@@ -164,6 +170,7 @@ impl RagError {
         matches!(
             self,
             Self::NotUtf8 { .. }
+                | Self::Utf16 { .. }
                 | Self::Binary { .. }
                 | Self::NoText { .. }
                 | Self::TooLarge { .. }

@@ -1,6 +1,7 @@
 //! Walks a folder of role documents into a vector store: sorted, bounded, one transaction per document. A file at fault is
 //! reported and the rest goes on. Parsing and SQL are elsewhere.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -70,11 +71,14 @@ pub struct IngestReport {
     pub unchanged: usize,
     /// Files at fault.
     pub skipped: Vec<SkippedFile>,
+    /// Files of other kinds, which were not opened: how many, by the ending of their name in lower case with its dot, or ""
+    /// for none.
+    pub passed_over: BTreeMap<String, usize>,
 }
 
 impl Store {
-    /// Ingests the Markdown, text and HTML files below `folder`, sorted by path; hidden ones, links and other kinds of file
-    /// are passed over. A file is known again by its absolute path: unchanged it costs a hash, changed it makes a new
+    /// Ingests the Markdown, text and HTML files below `folder`, sorted by path; hidden ones and links are
+    /// passed over, other kinds of file counted. A file is known again by its absolute path: unchanged it costs a hash, changed it makes a new
     /// version of its document. Files that are gone from the folder stay in the store.
     ///
     /// # Errors
@@ -173,6 +177,8 @@ fn walk(root: &Path, options: &IngestOptions, report: &mut IngestReport) -> Resu
                 folders.push((path, depth + 1));
             } else if kind.is_file() && parse::is_supported(&path.to_string_lossy()) {
                 files.push(path);
+            } else if kind.is_file() {
+                *report.passed_over.entry(ending(&path)).or_insert(0) += 1;
             }
             if files.len() > options.max_files {
                 let reason = format!("{} holds more than {} files", root.display(), options.max_files);
@@ -182,6 +188,10 @@ fn walk(root: &Path, options: &IngestOptions, report: &mut IngestReport) -> Resu
     }
     files.sort();
     Ok(files)
+}
+
+fn ending(path: &Path) -> String {
+    path.extension().map_or_else(String::new, |ending| format!(".{}", ending.to_string_lossy().to_lowercase()))
 }
 
 /// `path` below `root` with forward slashes.

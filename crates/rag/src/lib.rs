@@ -35,8 +35,8 @@ pub use ingest::{FileOutcome, IngestOptions, IngestReport, Progress, SkippedFile
 pub use parse::{Block, BlockKind, Document, ParseLimits, Section, parse_document};
 pub use retrieve::{Hit, SearchOptions};
 pub use store::{
-    File, FileCounts, FileStatus, LastError, ListOptions, MAX_FILE_BYTES, NewFile, Order, Page, SourceDocument, Store,
-    VectorStore, VectorStoreFile, VectorStoreUpdate,
+    File, FileCounts, FileStatus, Ingested, LastError, ListOptions, MAX_FILE_BYTES, NewFile, Order, Page,
+    SourceDocument, Store, VectorStore, VectorStoreFile, VectorStoreUpdate,
 };
 
 /// The result of everything in this crate that can fail.

@@ -392,7 +392,9 @@ fn a_folder_is_ingested_once_and_changes_make_versions() {
         (".hidden.md", b"# Hidden"),
         ("latin.txt", b"caf\xe9"),
         ("empty.md", b""),
+        ("wide.txt", b"\xff\xfec\0a\0f\0e\0"),
         ("photo.png", b"\x89PNG"),
+        ("PHOTO.PNG", b"\x89PNG"),
     ] {
         std::fs::write(folder.join(name), bytes).expect("written");
     }
@@ -402,9 +404,11 @@ fn a_folder_is_ingested_once_and_changes_make_versions() {
     let (report, outcomes) = ingest(&store, &vector_store, &folder);
     let skipped: Vec<_> =
         report.skipped.iter().map(|skipped| (skipped.file.as_str(), skipped.error.to_string())).collect();
-    assert_eq!((report.added, outcomes.len()), (2, 4));
-    assert_eq!(skipped.iter().map(|(file, _)| *file).collect::<Vec<_>>(), ["empty.md", "latin.txt"]);
+    assert_eq!((report.added, outcomes.len()), (2, 5));
+    assert_eq!(skipped.iter().map(|(file, _)| *file).collect::<Vec<_>>(), ["empty.md", "latin.txt", "wide.txt"]);
     assert!(skipped[1].1.contains("latin.txt is not UTF-8"), "{}", skipped[1].1);
+    assert!(skipped[2].1.contains("wide.txt is UTF-16"), "{}", skipped[2].1);
+    assert_eq!(report.passed_over, BTreeMap::from([(".png".to_owned(), 2)]));
 
     let (report, _) = ingest(&store, &vector_store, &folder);
     assert_eq!((report.added, report.changed, report.unchanged), (0, 0, 2));
@@ -423,7 +427,7 @@ fn a_folder_is_ingested_once_and_changes_make_versions() {
     // A change that cannot be read leaves the last good version in place.
     std::fs::write(folder.join("bakers.md"), b"\xff\xfe").expect("written");
     let (report, _) = ingest(&store, &vector_store, &folder);
-    assert_eq!((report.changed, report.skipped.len()), (0, 3));
+    assert_eq!((report.changed, report.skipped.len()), (0, 4));
     assert!(answer(&store, "How much do bakers earn?", &options, None).expect("an answer").text.contains("$40,000"));
 
     let attributes = store.get_attached(&vector_store, &before.file_id).expect("attached").attributes;
@@ -459,11 +463,31 @@ fn a_store_opens_again_and_other_files_are_refused() {
     drop(store);
     let store = Store::open(&path).expect("the same store");
     assert_eq!(store.get_vector_store(&vector_store.id).expect("kept").name, "kept");
+    drop(store);
+    // A file from before there were notes gets room for them.
+    rusqlite::Connection::open(&path).expect("SQLite").execute_batch("DROP TABLE notes").expect("dropped");
+    assert_eq!(Store::open(&path).expect("the same store").note("key").expect("read"), None);
     let text = scratch.path().join("text.db");
     std::fs::write(&text, "this is no database, and long enough to be read as one would be".repeat(20))
         .expect("written");
     assert!(matches!(Store::open(&text), Err(RagError::NotAStore { .. })));
     assert!(matches!(Store::open(&scratch.path().join("no/such/folder.db")), Err(RagError::Missing { .. })));
+}
+
+#[test]
+fn the_first_vector_store_is_made_once_and_only_in_an_empty_store() {
+    let first = |store: &Store| store.create_first_vector_store("samples", "roles").expect("no error");
+    let fresh = Store::in_memory().expect("a store");
+    let made = first(&fresh).expect("made");
+    assert_eq!(fresh.note("samples").expect("read"), Some(made.id.clone()));
+    fresh.delete_vector_store(&made.id).expect("deleted");
+    assert_eq!(first(&fresh), None);
+    let used = Store::in_memory().expect("a store");
+    upload(&used, "bakers.md", BAKERS.as_bytes());
+    assert_eq!((first(&used), used.note("samples").expect("read")), (None, None));
+    let declined = Store::in_memory().expect("a store");
+    declined.set_note("samples", "no").expect("noted");
+    assert_eq!(first(&declined), None);
 }
 
 #[test]

@@ -42,12 +42,12 @@ impl EngineGenerator {
         Self { engine, runtime, generation, instructions, wanted, usage: Mutex::default(), _asker: None }
     }
 
-    /// A greedy generator for a caller on this machine, who does not go away.
+    /// A greedy generator for a caller on this machine, who does not go away. An answer has `max_tokens` at most, or 256.
     #[must_use]
-    pub fn for_questions(engine: EngineHandle, runtime: Handle) -> Self {
+    pub fn for_questions(engine: EngineHandle, runtime: Handle, max_tokens: Option<u32>) -> Self {
         let sampling = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
-        let generation =
-            ValidGeneration { sampling, n: 1, max_tokens: Some(MAX_ANSWER_TOKENS), ..ValidGeneration::default() };
+        let max_tokens = Some(max_tokens.unwrap_or(MAX_ANSWER_TOKENS));
+        let generation = ValidGeneration { sampling, n: 1, max_tokens, ..ValidGeneration::default() };
         let (asker, wanted) = watch::channel(());
         Self { engine, runtime, generation, instructions: None, wanted, usage: Mutex::default(), _asker: Some(asker) }
     }

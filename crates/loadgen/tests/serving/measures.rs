@@ -266,6 +266,16 @@ async fn results_of_one_workload_compare_and_of_two_do_not() {
     assert_eq!(better("ttft p50"), Some(2.0));
     assert_eq!(better("failed"), None);
     assert!(comparison.to_string().contains("2.00 ×") && comparison.notes.is_empty(), "{comparison}");
+    b.all.short = 3;
+    b.calibration.note = Some("the server reports no usage".to_owned());
+    b.requests[0].output_from_usage = false;
+    b.requests[1].outcome = Outcome::Cut;
+    b.requests[1].output_from_usage = false;
+    let notes = compare(&a, &b).expect("the same workload").notes;
+    assert!(notes.iter().all(|note| note.starts_with("b: ")) && notes.len() == 3, "{notes:?}");
+    for words in ["3 answers ended early", "no usage for 1 of 7 answers", "prompt lengths are guesses"] {
+        assert!(notes.iter().any(|note| note.contains(words)) && b.table().contains(words), "{words}: {notes:?}");
+    }
     b.workload = workload(&CLOSED.replace("requests = 7", "requests = 8"));
     let refused = compare(&a, &b).expect_err("another load").to_string();
     assert!(refused.contains("load"), "{refused}");

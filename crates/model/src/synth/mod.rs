@@ -19,6 +19,7 @@ pub use quantization::Quantization;
 pub use shape::NamedShape;
 pub use vocabulary::MIN_TOKENS;
 
+use crate::gguf::GgufFile;
 use crate::gguf::write::{GgufWriteError, GgufWriter, WriteTensor, WriteValue};
 use blocks::BlockMaker;
 use shape::SynthTensor;
@@ -27,6 +28,9 @@ use shape::SynthTensor;
 const STRIPE_BYTES: usize = 16 << 20;
 /// Bytes that one thread makes from one random stream. Part of the file's identity: another value gives another file.
 const CHUNK_BYTES: usize = 64 << 10;
+
+/// How the name of every model begins that is written here.
+const NAME_PREFIX: &str = "synthetic ";
 
 /// What to write.
 #[derive(Debug, Clone)]
@@ -116,6 +120,13 @@ pub fn write(path: &Path, options: &SynthOptions, progress: &mut dyn FnMut(Synth
     result
 }
 
+/// Whether `path` is a model that [`write`] wrote, by its name; false also for what cannot be read.
+#[must_use]
+pub fn is_synthetic(path: &Path) -> bool {
+    let Ok(file) = GgufFile::open(path) else { return false };
+    matches!(file.metadata().str_opt("general.name"), Ok(Some(name)) if name.starts_with(NAME_PREFIX))
+}
+
 fn write_into(
     file: File,
     options: &SynthOptions,
@@ -160,7 +171,7 @@ impl SynthTensor {
 
 fn metadata(options: &SynthOptions, shape: &shape::Shape) -> Vec<(String, WriteValue)> {
     let head_dim = shape.embedding_length / shape.head_count;
-    let name = format!("synthetic {} {}", options.shape.name(), options.quantization.name());
+    let name = format!("{NAME_PREFIX}{} {}", options.shape.name(), options.quantization.name());
     let mut metadata = vec![
         ("general.architecture", WriteValue::Text("llama".to_owned())),
         ("general.name", WriteValue::Text(name)),

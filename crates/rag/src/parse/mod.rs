@@ -80,7 +80,7 @@ pub enum BlockKind {
 ///
 /// # Errors
 /// [`RagError::UnsupportedFormat`], [`RagError::TooLarge`], [`RagError::Binary`], [`RagError::NotUtf8`],
-/// [`RagError::TooDeep`], [`RagError::Overgrown`], and [`RagError::NoText`] where nothing is left to index.
+/// [`RagError::Utf16`], [`RagError::TooDeep`], [`RagError::Overgrown`], and [`RagError::NoText`] where nothing is left to index.
 pub fn parse_document(file: &str, bytes: &[u8], limits: &ParseLimits) -> Result<Document> {
     let format = Format::of(file).ok_or_else(|| RagError::UnsupportedFormat { file: file.to_owned() })?;
     let text = decode(file, bytes, limits)?;
@@ -130,6 +130,9 @@ fn decode<'a>(file: &str, bytes: &'a [u8], limits: &ParseLimits) -> Result<&'a s
             bytes: bytes.len() as u64,
             limit: limits.max_bytes as u64,
         });
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(RagError::Utf16 { file: file.to_owned() });
     }
     if let Some(offset) = bytes.iter().position(|byte| *byte == 0) {
         return Err(RagError::Binary { file: file.to_owned(), offset });

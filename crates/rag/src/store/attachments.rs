@@ -17,9 +17,12 @@ const TABLES: &str = "attachments JOIN files ON files.seq = attachments.file
 
 /// What ingesting one file did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ingested {
+pub enum Ingested {
+    /// It is new in the vector store.
     Added,
+    /// Its content had changed: a new version replaced the old one.
     Changed,
+    /// Its content was there already.
     Unchanged,
 }
 
@@ -120,11 +123,12 @@ impl Store {
     }
 
     /// Brings the file at `origin` into a store in one transaction: adds it, replaces a changed one under a new version, or
-    /// leaves an unchanged one alone.
+    /// leaves an unchanged one alone. The document's role, source and date are added to `attributes` that lack them.
     ///
     /// # Errors
-    /// A document's own faults: nothing is stored then, and an older version goes on answering.
-    pub(crate) fn ingest_file(
+    /// [`RagError::NotFound`] for the vector store, and a document's own faults: nothing is stored then, and an older
+    /// version goes on answering.
+    pub fn ingest_file(
         &self,
         store_id: &str,
         origin: &str,

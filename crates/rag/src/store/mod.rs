@@ -4,6 +4,7 @@
 mod attachments;
 mod documents;
 mod files;
+mod notes;
 mod page;
 mod schema;
 mod types;
@@ -19,7 +20,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::parse::ParseLimits;
 use crate::{RagError, Result};
 
-pub(crate) use attachments::Ingested;
+pub use attachments::Ingested;
 pub(crate) use documents::{CHUNK_BITS, chunk_rows, decode_units, read_source};
 pub use types::{
     File, FileCounts, FileStatus, LastError, ListOptions, MAX_FILE_BYTES, NewFile, Order, Page, SourceDocument,

@@ -84,6 +84,10 @@ INSERT INTO chunk_index (chunk_index, rank) VALUES ('secure-delete', 1);
 CREATE VIRTUAL TABLE IF NOT EXISTS chunk_terms USING fts5vocab (chunk_index, row);
 ";
 
+// Younger than version 1, and made in files without it when they are opened: a build that does not know it reads such a file
+// as before, so the version stays.
+const NOTES: &str = "CREATE TABLE IF NOT EXISTS notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
+
 /// Sets the connection up and makes the tables in an empty file.
 pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<()> {
     let explain = |error| explain_open(path, error);
@@ -109,6 +113,7 @@ pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<()> {
             "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         ))?;
     }
+    connection.execute_batch(NOTES)?;
     Ok(())
 }
 

@@ -22,13 +22,7 @@ impl Store {
     pub fn create_vector_store(&self, name: &str, metadata: &Metadata) -> Result<VectorStore> {
         check_name(name)?;
         check_metadata("metadata", metadata)?;
-        self.write(|transaction| {
-            transaction.execute(
-                "INSERT INTO vector_stores (id, name, created_at, last_active_at, metadata) VALUES (?1, ?2, ?3, ?3, ?4)",
-                params![fresh_id("vs_"), name, now(), json(metadata)?],
-            )?;
-            by_seq(transaction, transaction.last_insert_rowid())
-        })
+        self.write(|transaction| insert(transaction, name, metadata))
     }
 
     /// Vector stores, newest first unless asked otherwise.
@@ -97,7 +91,16 @@ impl Store {
     }
 }
 
-fn check_name(name: &str) -> Result<()> {
+/// Makes a vector store of a checked name.
+pub(super) fn insert(connection: &Connection, name: &str, metadata: &Metadata) -> Result<VectorStore> {
+    connection.execute(
+        "INSERT INTO vector_stores (id, name, created_at, last_active_at, metadata) VALUES (?1, ?2, ?3, ?3, ?4)",
+        params![fresh_id("vs_"), name, now(), json(metadata)?],
+    )?;
+    by_seq(connection, connection.last_insert_rowid())
+}
+
+pub(super) fn check_name(name: &str) -> Result<()> {
     match name.chars().count() {
         0..=256 => Ok(()),
         length => Err(RagError::invalid("name", format!("has {length} characters; at most 256 are allowed"))),
