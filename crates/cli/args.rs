@@ -144,6 +144,9 @@ pub(crate) struct ServeArguments {
     /// Ask clients for this key (Authorization: Bearer …).
     #[arg(long, env = "SCONCE_API_KEY", hide_env_values = true, value_name = "KEY", value_parser = api_key)]
     pub(crate) api_key: Option<String>,
+    /// Another name under which clients without a key may call, such as a container's; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow_host: Vec<String>,
     /// Let web pages of other origins call.
     #[arg(long)]
     pub(crate) cors: bool,

@@ -53,7 +53,7 @@ fn options(arguments: &ServeArguments) -> ServerOptions {
     ServerOptions {
         api_key: arguments.api_key.clone(),
         cors: arguments.cors,
-        hosts: vec![arguments.host.clone()],
+        hosts: arguments.allow_host.iter().chain([&arguments.host]).cloned().collect(),
         ..ServerOptions::for_requests(usize::from(arguments.model.max_requests))
     }
 }
@@ -154,5 +154,7 @@ mod tests {
     #[test]
     fn the_host_that_is_listened_on_may_be_asked_for_by_its_name() {
         assert_eq!(parsed(&["--host", "roles.lan"]).hosts, ["roles.lan"]);
+        let named = parsed(&["--host", "0.0.0.0", "--allow-host", "sconce", "--allow-host", "roles.lan"]);
+        assert_eq!(named.hosts, ["sconce", "roles.lan", "0.0.0.0"]);
     }
 }

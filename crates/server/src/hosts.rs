@@ -43,8 +43,8 @@ fn is_ours(authority: &Authority, names: &[String]) -> bool {
 
 fn foreign_host(host: &str) -> ApiError {
     let message = format!(
-        "Without an API key this server answers under an IP address, localhost or the name given with --host, but not \
-         under '{}': a web page could have made that name up. Start it with --api-key to be reached under any name.",
+        "Without an API key this server answers under an IP address, localhost or a name given with --host or \
+         --allow-host, but not under '{}': a web page could have made that name up. With --api-key any name will do.",
         shortened(host)
     );
     ApiError::forbidden("foreign_host", message)
