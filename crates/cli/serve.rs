@@ -54,7 +54,7 @@ fn options(arguments: &ServeArguments) -> ServerOptions {
         api_key: arguments.api_key.clone(),
         cors: arguments.cors,
         hosts: arguments.allow_host.iter().chain([&arguments.host]).cloned().collect(),
-        ..ServerOptions::for_requests(usize::from(arguments.model.max_requests))
+        ..ServerOptions::for_requests(usize::from(arguments.serving.max_requests))
     }
 }
 
