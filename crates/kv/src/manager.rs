@@ -204,8 +204,8 @@ impl KvCacheManager {
         found.whole.iter().filter(|&&id| self.pool.ref_count(id) > 0).count()
     }
 
-    /// What of the chain's first `limit` tokens is cached. Changes nothing. Whole blocks are always found; of the blocks
-    /// that match in part, only the newest few of the same beginning are compared.
+    /// What of the chain's first `limit` tokens is cached. Changes nothing. Whole blocks are always found, and of the
+    /// blocks that match in part and were written in earlier steps, one with the longest match.
     #[must_use]
     pub fn find_prefix(&self, chain: &TokenChain, limit: usize) -> PrefixMatch {
         let mut found = PrefixMatch::default();

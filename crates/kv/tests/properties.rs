@@ -174,4 +174,30 @@ proptest! {
         model.check();
         prop_assert_eq!(model.kv.usage().held, 0);
     }
+
+    #[test]
+    fn a_warm_prompt_recomputes_one_token_however_many_begin_alike(
+        block_size in 1..9usize,
+        prompts in prop::collection::vec(prop::collection::vec(0..3u32, 1..20), 1..60),
+    ) {
+        let mut model = Model::new(2048, block_size, 0);
+        for prompt in &prompts {
+            let tokens = prompt.iter().map(|&token| TokenId(token)).collect();
+            let chain = TokenChain::new(model.kv.hasher(), Salt(0), tokens);
+            model.kv.begin_step();
+            let (len, found) = (prompt.len(), model.kv.find_prefix(&chain, prompt.len() - 1));
+            let mut copies = Vec::new();
+            let count = len - found.tokens;
+            let admission = model.kv.admit(&chain, &found, count, RetentionPlan::default(), &mut copies).expect("room");
+            model.live.push(Live { chain, table: admission.table });
+            model.write(0, admission.cached, &copies);
+            model.check();
+            model.live.clear();
+        }
+        model.kv.begin_step();
+        for prompt in prompts {
+            let chain = TokenChain::new(model.kv.hasher(), Salt(0), prompt.iter().copied().map(TokenId).collect());
+            prop_assert_eq!(model.kv.find_prefix(&chain, prompt.len() - 1).tokens, prompt.len() - 1);
+        }
+    }
 }
