@@ -21,17 +21,22 @@ fn config() -> SchedulerConfig {
     }
 }
 
+/// A scheduler that has learned nothing yet.
+fn fresh(config: SchedulerConfig, num_blocks: usize) -> Scheduler {
+    let kv = KvCacheConfig { num_blocks, block_size: BLOCK, hash_key: [1; 16], quotas: vec![] };
+    Scheduler::new(config, KvCacheManager::new(&kv).expect("in range")).expect("in range")
+}
+
 /// A scheduler that has learned that steps are fast, so that only the token budget bounds a chunk.
 fn scheduler(config: SchedulerConfig, num_blocks: usize) -> Scheduler {
-    let kv = KvCacheConfig { num_blocks, block_size: BLOCK, hash_key: [1; 16], quotas: vec![] };
-    let mut scheduler = Scheduler::new(config, KvCacheManager::new(&kv).expect("in range")).expect("in range");
-    for salt in 100..104 {
-        let warm_up = NewSequence { salt: Salt(salt), stop: stop(1), ..sequence(numbers(0, 3)) };
+    let longest = (num_blocks * BLOCK).min(config.max_model_len - 1) as u32;
+    let mut scheduler = fresh(config, num_blocks);
+    for (salt, tokens) in [(100, 3), (101, 3), (102, 64), (103, 256)] {
+        let prompt = numbers(0, tokens.min(longest));
+        let warm_up = NewSequence { salt: Salt(salt), stop: stop(1), ..sequence(prompt) };
         scheduler.add(warm_up, Duration::ZERO).expect("fits");
-        let plan = scheduler.schedule();
-        scheduler.update(&plan, &sampled(&plan), Duration::from_micros(10));
+        drain(&mut scheduler);
     }
-    assert!(scheduler.is_idle());
     scheduler
 }
 
@@ -117,6 +122,39 @@ fn a_step_keeps_its_target_once_costs_are_known() {
         scheduler.update(&plan, &sampled(&plan), elapsed);
     }
     assert!(slowest > Duration::ZERO && slowest < Duration::from_millis(115), "{slowest:?}");
+}
+
+/// Plans a step and says that it took 17 ms per token; returns the plan and the time.
+fn run_slowly(scheduler: &mut Scheduler) -> (StepPlan, Duration) {
+    let plan = scheduler.schedule();
+    scheduler.assert_invariants();
+    let elapsed = Duration::from_millis(17) * plan.work.tokens as u32;
+    scheduler.update(&plan, &sampled(&plan), elapsed);
+    (plan, elapsed)
+}
+
+#[test]
+fn a_long_prompt_after_many_single_tokens_is_guessed_once_and_then_known() {
+    for beside_a_decode in [false, true] {
+        let target = Duration::from_millis(250);
+        let mut scheduler = fresh(SchedulerConfig { step_target: target, ..config() }, 256);
+        let single = NewSequence { stop: stop(1000), ..sequence(numbers(0, 1)) };
+        let decode = scheduler.add(single, Duration::ZERO).expect("fits");
+        for _ in 0..300 {
+            run_slowly(&mut scheduler);
+        }
+        if !beside_a_decode {
+            scheduler.end(decode);
+        }
+        scheduler.add(sequence(numbers(1000, 4000)), Duration::from_millis(1)).expect("fits");
+        let (plan, _) = run_slowly(&mut scheduler);
+        assert_eq!(plan.work.tokens, 64, "the first guess is bounded");
+        for step in 0..50 {
+            let (_, elapsed) = run_slowly(&mut scheduler);
+            assert!(elapsed <= target * 4, "step {step} takes {elapsed:?}");
+            assert!(!beside_a_decode || step < 2 || elapsed < target + target / 4, "step {step} takes {elapsed:?}");
+        }
+    }
 }
 
 #[test]
