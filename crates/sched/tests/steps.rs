@@ -158,6 +158,27 @@ fn a_long_prompt_after_many_single_tokens_is_guessed_once_and_then_known() {
 }
 
 #[test]
+fn what_is_cached_begins_at_once_beside_a_step_over_its_target() {
+    let step_target = Duration::from_millis(100);
+    let mut scheduler = scheduler(SchedulerConfig { max_num_seqs: 32, step_target, ..config() }, 256);
+    let prompts: Vec<_> = (0..16).map(|index| numbers(1000 * index, 40)).collect();
+    for prompt in &prompts {
+        scheduler.add(NewSequence { stop: stop(1), ..sequence(prompt.clone()) }, Duration::ZERO).expect("fits");
+    }
+    drain(&mut scheduler);
+    scheduler.add(NewSequence { stop: stop(99), ..sequence(numbers(0, 1)) }, Duration::ZERO).expect("fits");
+    for _ in 0..40 {
+        let plan = scheduler.schedule();
+        scheduler.update(&plan, &sampled(&plan), Duration::from_secs(1));
+    }
+    for prompt in prompts {
+        scheduler.add(sequence(prompt), Duration::from_millis(1)).expect("fits");
+    }
+    let plan = scheduler.schedule();
+    assert_eq!((plan.started.len(), plan.work.tokens), (16, 17), "the decode's token and one for each of them");
+}
+
+#[test]
 fn eight_requests_with_one_prefix_compute_it_once() {
     let mut scheduler = scheduler(config(), 512);
     let before = scheduler.stats();

@@ -12,9 +12,9 @@ use crate::sequence::{Sequence, SequenceId, SequenceStatus};
 /// How much longer than the target a step may take when nobody waits for a next token in it.
 const PREFILL_STRETCH: u32 = 4;
 
-/// Tokens that the first chunk of a step gets at least, however slow the step already is, so that a prompt moves on
+/// Tokens that a step's chunks get at least, all together, however slow the step already is, so that prompts move on
 /// beside any number of decoding sequences.
-const MIN_CHUNK: usize = 16;
+const MIN_CHUNKS: usize = 16;
 
 /// What is left to give in a step.
 #[derive(Debug, Clone)]
@@ -24,8 +24,8 @@ pub(super) struct StepBudget {
     /// What the step does when it does nothing more than is certain.
     work: StepWork,
     target: Duration,
-    /// Whether the step has its minimum chunk.
-    has_chunk: bool,
+    /// Tokens of the step's minimum that no chunk took yet.
+    min_left: usize,
 }
 
 impl Scheduler {
@@ -82,18 +82,16 @@ impl Scheduler {
             tokens: self.config.max_num_batched_tokens - sure,
             work,
             target: self.config.step_target * stretch,
-            has_chunk: false,
+            min_left: MIN_CHUNKS,
         }
     }
 
     /// Takes a chunk of at most `wanted` tokens that follow `first` others out of the budget.
     pub(super) fn take_chunk(&self, budget: &mut StepBudget, first: usize, wanted: usize) -> usize {
         let limit = wanted.min(budget.tokens);
-        let mut count = self.cost.fit(budget.work, first, limit, budget.target);
-        if !budget.has_chunk {
-            count = count.max(limit.min(MIN_CHUNK));
-        }
-        budget.has_chunk |= count > 0;
+        let fits = self.cost.fit(budget.work, first, limit, budget.target);
+        let count = fits.max(limit.min(budget.min_left));
+        budget.min_left -= count.min(budget.min_left);
         budget.tokens -= count;
         budget.work.add_run(first, count);
         count
