@@ -204,6 +204,30 @@ impl KvCacheManager {
         found.whole.iter().filter(|&&id| self.pool.ref_count(id) > 0).count()
     }
 
+    /// How many of `tables`, in order, must be dropped before `blocks` more can be given than now, when the blocks in
+    /// `kept` stay shared; `None` when all of them do not suffice. Changes nothing.
+    #[must_use]
+    pub fn tables_to_drop<'a>(
+        &self,
+        tables: impl Iterator<Item = &'a BlockTable>,
+        kept: &[BlockId],
+        blocks: usize,
+    ) -> Option<usize> {
+        let mut left: FxHashMap<BlockId, u32> = kept.iter().map(|&id| (id, u32::MAX)).collect();
+        let mut freed = 0;
+        for (index, table) in tables.enumerate() {
+            for &id in table.blocks() {
+                let left = left.entry(id).or_insert_with(|| self.pool.ref_count(id));
+                *left -= 1;
+                freed += usize::from(*left == 0);
+            }
+            if freed >= blocks {
+                return Some(index + 1);
+            }
+        }
+        None
+    }
+
     /// What of the chain's first `limit` tokens is cached. Changes nothing. Whole blocks are always found, and of the
     /// blocks that match in part and were written in earlier steps, one with the longest match.
     #[must_use]

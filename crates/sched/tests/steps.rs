@@ -348,6 +348,23 @@ fn pausing_keeps_blocks_until_somebody_needs_them() {
 }
 
 #[test]
+fn a_paused_sequence_keeps_its_blocks_when_they_do_not_help() {
+    let mut scheduler = scheduler(config(), 8);
+    let idle = scheduler.add(sequence(numbers(0, 20)), Duration::ZERO).expect("fits");
+    let busy = scheduler.add(sequence(numbers(1000, 100)), Duration::ZERO).expect("fits");
+    run(&mut scheduler);
+    scheduler.pause(idle);
+    // 5 blocks do not fit beside the 4 in use, with or without the paused one's.
+    let large = scheduler.add(sequence(numbers(2000, 150)), Duration::ZERO).expect("fits");
+    run(&mut scheduler);
+    assert_eq!(scheduler.status(large), Some(SequenceStatus::Waiting));
+    assert_eq!((scheduler.status(idle), scheduler.stats().preemptions), (Some(SequenceStatus::Running), 0));
+    scheduler.end(busy);
+    assert_eq!(rows(&run(&mut scheduler)), [(large.0, 0, 150, true)]);
+    assert_eq!(scheduler.status(idle), Some(SequenceStatus::Running), "there is room beside it now");
+}
+
+#[test]
 fn the_plan_of_a_mixed_step_reads_as_drawn() {
     let mut scheduler = scheduler(config(), 64);
     scheduler.add(sequence(numbers(0, 33)), Duration::ZERO).expect("fits");

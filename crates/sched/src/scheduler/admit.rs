@@ -1,6 +1,6 @@
 //! Waiting sequences in a step: who begins, with which cached prefix, and who waits for whom.
 
-use sconce_kv::{Admission, PartitionId, PrefixMatch};
+use sconce_kv::{Admission, BlockId, PartitionId, PrefixMatch};
 
 use super::Scheduler;
 use super::fill::StepBudget;
@@ -34,17 +34,12 @@ impl Scheduler {
         if sequence.paused || sequence.pending > 0 || self.pressed.contains(&partition) {
             return true;
         }
-        loop {
-            match self.try_admit(id, partition, plan, budget) {
-                Outcome::Admitted | Outcome::Waits => return true,
-                Outcome::StepFull => return false,
-                Outcome::NoRoom => match self.paused_victim(Some(partition)) {
-                    Some(victim) => self.preempt(victim),
-                    None => {
-                        self.pressed.push(partition);
-                        return true;
-                    }
-                },
+        match self.try_admit(id, partition, plan, budget) {
+            Outcome::Admitted | Outcome::Waits => true,
+            Outcome::StepFull => false,
+            Outcome::NoRoom => {
+                self.pressed.push(partition);
+                true
             }
         }
     }
@@ -60,19 +55,11 @@ impl Scheduler {
             self.waited.push(id);
             return Outcome::Waits;
         };
-        if budget.tokens == 0 {
+        let seat_of = if self.running.len() < self.config.max_num_seqs { None } else { self.paused().next() };
+        if self.running.len() == self.config.max_num_seqs && seat_of.is_none() {
             return Outcome::StepFull;
         }
-        if self.running.len() == self.config.max_num_seqs {
-            match self.paused_victim(None) {
-                Some(victim) => self.preempt(victim),
-                None => return Outcome::StepFull,
-            }
-        }
         let sequence = &self.sequences[&id];
-        if !self.leaves_room_for_others(sequence, &prefix, partition) {
-            return Outcome::NoRoom;
-        }
         let cached = match &prefix {
             Prefix::Fork(_) => sequence.prompt_len - 1,
             Prefix::Cached(found) => found.tokens,
@@ -82,7 +69,16 @@ impl Scheduler {
         if count == 0 {
             return Outcome::StepFull;
         }
-        let Some(admission) = self.give_blocks(id, &prefix, count, plan) else { return Outcome::NoRoom };
+        // Only now that nothing else is in the way does a paused sequence lose its blocks, or its place.
+        let missing = self.missing_blocks(sequence, &prefix, partition, count);
+        let Some(mut victims) = self.paused_with_blocks(partition, &prefix, missing) else { return Outcome::NoRoom };
+        if victims.is_empty() {
+            victims.extend(seat_of);
+        }
+        for victim in victims {
+            self.preempt(victim);
+        }
+        let admission = self.give_blocks(id, &prefix, count, plan).expect("room was checked");
         *budget = trial;
         self.begin(id, admission, count, plan);
         Outcome::Admitted
@@ -105,9 +101,9 @@ impl Scheduler {
         promised.is_none().then_some(Prefix::Cached(found))
     }
 
-    /// Whether the sequence's whole need fits beside what running sequences still need, so that admitting it does not
-    /// end in preemption at once. Whoever is alone in its partition is always let in.
-    fn leaves_room_for_others(&self, sequence: &Sequence, prefix: &Prefix, partition: PartitionId) -> bool {
+    /// Blocks that a sequence lacks to begin with `count` tokens. Its whole need is to fit beside what running sequences
+    /// still need, so that admitting it does not end in preemption at once; alone in its partition it is always let in.
+    fn missing_blocks(&self, sequence: &Sequence, prefix: &Prefix, partition: PartitionId, count: usize) -> usize {
         let block_size = self.kv.block_size();
         let mut alone = true;
         let mut demand = 0;
@@ -118,13 +114,34 @@ impl Scheduler {
                 demand += other.len().div_ceil(block_size).saturating_sub(table.blocks().len());
             }
         }
-        let shared = match prefix {
-            Prefix::Fork(_) => (sequence.prompt_len - 1) / block_size,
-            Prefix::Cached(found) => self.kv.held_blocks(found),
+        // A match in part is given up when its copy does not fit, so it saves nothing for sure.
+        let (shared, first) = match prefix {
+            Prefix::Fork(_) => ((sequence.prompt_len - 1) / block_size, sequence.prompt_len - 1),
+            Prefix::Cached(found) => (self.kv.held_blocks(found), found.whole.len() * block_size),
         };
-        let need = sequence.len().div_ceil(block_size) - shared;
-        let watermark = self.kv.budget(partition).div_ceil(WATERMARK);
-        alone || need + demand + watermark <= self.kv.available(partition)
+        let need = if alone {
+            (first + count).div_ceil(block_size) - shared
+        } else {
+            let watermark = self.kv.budget(partition).div_ceil(WATERMARK);
+            sequence.len().div_ceil(block_size) - shared + demand + watermark
+        };
+        need.saturating_sub(self.kv.available(partition))
+    }
+
+    /// The paused sequences of a partition that must go to free `missing` blocks beside those that the prefix keeps;
+    /// `None` when all of them do not suffice.
+    fn paused_with_blocks(&self, partition: PartitionId, prefix: &Prefix, missing: usize) -> Option<Vec<SequenceId>> {
+        if missing == 0 {
+            return Some(Vec::new());
+        }
+        let kept: &[BlockId] = match prefix {
+            Prefix::Fork(_) => &[],
+            Prefix::Cached(found) => &found.whole,
+        };
+        let paused: Vec<SequenceId> = self.paused().filter(|&other| self.pays(other, partition)).collect();
+        let tables = paused.iter().filter_map(|other| self.sequences[other].table.as_ref());
+        let count = self.kv.tables_to_drop(tables, kept, missing)?;
+        Some(paused[..count].to_vec())
     }
 
     fn give_blocks(&mut self, id: SequenceId, prefix: &Prefix, count: usize, plan: &mut StepPlan) -> Option<Admission> {

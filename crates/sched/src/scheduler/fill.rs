@@ -124,21 +124,18 @@ impl Scheduler {
     /// Whose blocks go for `id`: a paused sequence's, or those of the highest rank above it.
     fn victim(&self, partition: PartitionId, id: SequenceId) -> Option<SequenceId> {
         let rank = self.sequences[&id].rank;
-        self.paused_victim(Some(partition)).or_else(|| {
+        self.paused().find(|&other| self.pays(other, partition)).or_else(|| {
             let above = self.running.iter().rev().take_while(|(other, _)| *other > rank);
             above.map(|&(_, other)| other).find(|other| self.pays(*other, partition))
         })
     }
 
-    /// A paused running sequence, of one partition or of any.
-    pub(super) fn paused_victim(&self, partition: Option<PartitionId>) -> Option<SequenceId> {
-        let paused = |other: &SequenceId| {
-            self.sequences[other].paused && partition.is_none_or(|partition| self.pays(*other, partition))
-        };
-        self.running.iter().rev().map(|&(_, other)| other).find(paused)
+    /// Paused sequences that still hold blocks, highest rank first.
+    pub(super) fn paused(&self) -> impl Iterator<Item = SequenceId> + '_ {
+        self.running.iter().rev().map(|&(_, id)| id).filter(|id| self.sequences[id].paused)
     }
 
-    fn pays(&self, id: SequenceId, partition: PartitionId) -> bool {
+    pub(super) fn pays(&self, id: SequenceId, partition: PartitionId) -> bool {
         self.sequences[&id].table.as_ref().is_some_and(|table| table.partition() == partition)
     }
 
