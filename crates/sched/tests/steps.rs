@@ -158,6 +158,51 @@ fn a_long_prompt_after_many_single_tokens_is_guessed_once_and_then_known() {
 }
 
 #[test]
+fn a_short_prompt_does_not_wait_for_all_of_a_long_one() {
+    // 4,000 tokens of 17 ms take 68 s. Of the 58 tokens that a step of 1 s holds the short one gets half; beside a
+    // decode, a step of 250 ms has its minimum of 16 for chunks.
+    for (decodes, steps) in [(false, 1), (true, 3)] {
+        let step_target = Duration::from_millis(250);
+        let mut scheduler = fresh(SchedulerConfig { step_target, ..config() }, 256);
+        if decodes {
+            scheduler.add(NewSequence { stop: stop(1000), ..sequence(numbers(0, 1)) }, Duration::ZERO).expect("fits");
+        }
+        let long = scheduler.add(sequence(numbers(1000, 4000)), Duration::ZERO).expect("fits");
+        for _ in 0..20 {
+            run_slowly(&mut scheduler);
+        }
+        let short = scheduler.add(sequence(numbers(8000, 20)), Duration::from_secs(10)).expect("fits");
+        let mut waited = Duration::ZERO;
+        for step in 1..=steps {
+            let (plan, elapsed) = run_slowly(&mut scheduler);
+            let tokens = |id| plan.rows.iter().find(|row| row.sequence == id).map_or(0, |row| row.tokens.len());
+            waited += elapsed;
+            assert!(tokens(long) >= 8, "the long one goes on: {:?}", rows(&plan));
+            assert_eq!(plan.sampling_rows().any(|row| row.sequence == short), step == steps, "{:?}", rows(&plan));
+        }
+        assert!(waited < Duration::from_millis(1300), "{waited:?}");
+    }
+}
+
+#[test]
+fn a_long_prompt_yields_nothing_to_longer_ones_or_to_those_who_could_not_use_it() {
+    let mut scheduler = scheduler(SchedulerConfig { max_num_seqs: 2, ..config() }, 256);
+    let first = scheduler.add(sequence(numbers(0, 1500)), Duration::ZERO).expect("fits");
+    let longer = scheduler.add(sequence(numbers(4000, 1600)), Duration::from_millis(1)).expect("fits");
+    assert_eq!(rows(&run(&mut scheduler)), [(first.0, 0, 512, false)]);
+    let mut follower = numbers(0, 900);
+    follower.push(TokenId(9));
+    scheduler.add(sequence(follower), Duration::from_millis(2)).expect("fits");
+    let plan = run(&mut scheduler);
+    assert_eq!(rows(&plan), [(first.0, 512, 512, false)], "a follower of its own does not count");
+    let short = scheduler.add(sequence(numbers(8000, 20)), Duration::from_millis(3)).expect("fits");
+    // The longer one comes first and takes the only seat that is left.
+    assert_eq!(rows(&run(&mut scheduler)), [(first.0, 1024, 476, true), (longer.0, 0, 36, false)]);
+    assert_eq!(rows(&run(&mut scheduler)), [(first.0, 1500, 1, true), (longer.0, 36, 511, false)]);
+    assert_eq!(scheduler.status(short), Some(SequenceStatus::Waiting));
+}
+
+#[test]
 fn what_is_cached_begins_at_once_beside_a_step_over_its_target() {
     let step_target = Duration::from_millis(100);
     let mut scheduler = scheduler(SchedulerConfig { max_num_seqs: 32, step_target, ..config() }, 256);

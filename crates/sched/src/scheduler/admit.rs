@@ -26,14 +26,20 @@ enum Prefix {
     Cached(PrefixMatch),
 }
 
+impl Prefix {
+    /// Tokens of the sequence that need not be computed.
+    fn tokens(&self, sequence: &Sequence) -> usize {
+        match self {
+            Prefix::Fork(_) => sequence.prompt_len - 1,
+            Prefix::Cached(found) => found.tokens,
+        }
+    }
+}
+
 impl Scheduler {
     /// Lets a waiting sequence begin, if it can. `false` when the step has nothing left for anybody who waits.
-    pub(super) fn admit(&mut self, id: SequenceId, plan: &mut StepPlan, budget: &mut StepBudget) -> bool {
-        let sequence = &self.sequences[&id];
-        let partition = self.kv.partition(sequence.chain.salt());
-        if sequence.paused || sequence.pending > 0 || self.pressed.contains(&partition) {
-            return true;
-        }
+    pub(super) fn admit(&mut self, id: SequenceId, plan: &mut StepPlan, budget: &mut StepBudget<'_>) -> bool {
+        let Some(partition) = self.partition_to_enter(id, &self.pressed) else { return true };
         match self.try_admit(id, partition, plan, budget) {
             Outcome::Admitted | Outcome::Waits => true,
             Outcome::StepFull => false,
@@ -44,12 +50,35 @@ impl Scheduler {
         }
     }
 
+    /// Where a waiting sequence would begin; `None` when it does not now: its reader does not keep up, its last token is
+    /// not known yet, or its partition is among the `pressed`.
+    fn partition_to_enter(&self, id: SequenceId, pressed: &[PartitionId]) -> Option<PartitionId> {
+        let sequence = &self.sequences[&id];
+        let partition = self.kv.partition(sequence.chain.salt());
+        let may = !sequence.paused && sequence.pending == 0 && !pressed.contains(&partition);
+        may.then_some(partition)
+    }
+
+    /// Tokens that a waiting sequence would have to compute if it began now; `None` when it cannot. Without room, its
+    /// partition is `pressed` for those behind it too.
+    pub(super) fn rest_to_begin(&self, id: SequenceId, step: u64, pressed: &mut Vec<PartitionId>) -> Option<usize> {
+        let partition = self.partition_to_enter(id, pressed)?;
+        let prefix = self.prefix_for(id, step)?;
+        let sequence = &self.sequences[&id];
+        let missing = self.missing_blocks(sequence, &prefix, partition, 1);
+        if self.paused_with_blocks(partition, &prefix, missing).is_none() {
+            pressed.push(partition);
+            return None;
+        }
+        Some(sequence.len() - prefix.tokens(sequence))
+    }
+
     fn try_admit(
         &mut self,
         id: SequenceId,
         partition: PartitionId,
         plan: &mut StepPlan,
-        budget: &mut StepBudget,
+        budget: &mut StepBudget<'_>,
     ) -> Outcome {
         let Some(prefix) = self.prefix_for(id, plan.step) else {
             self.waited.push(id);
@@ -60,12 +89,9 @@ impl Scheduler {
             return Outcome::StepFull;
         }
         let sequence = &self.sequences[&id];
-        let cached = match &prefix {
-            Prefix::Fork(_) => sequence.prompt_len - 1,
-            Prefix::Cached(found) => found.tokens,
-        };
+        let cached = prefix.tokens(sequence);
         let mut trial = budget.clone();
-        let count = self.take_chunk(&mut trial, cached, sequence.len() - cached);
+        let count = self.take_chunk(&mut trial, id, cached, sequence.len() - cached);
         if count == 0 {
             return Outcome::StepFull;
         }

@@ -7,7 +7,7 @@ use sconce_kv::{BlockTable, PartitionId};
 use super::Scheduler;
 use crate::cost::StepWork;
 use crate::plan::{PlanRow, PlanToken, StepPlan};
-use crate::sequence::{Sequence, SequenceId, SequenceStatus};
+use crate::sequence::{Rank, Sequence, SequenceId, SequenceStatus};
 
 /// How much longer than the target a step may take when nobody waits for a next token in it.
 const PREFILL_STRETCH: u32 = 4;
@@ -16,9 +16,15 @@ const PREFILL_STRETCH: u32 = 4;
 /// beside any number of decoding sequences.
 const MIN_CHUNKS: usize = 16;
 
+/// Waiting sequences that are looked at when a prompt asks whether to leave something to those behind it.
+const NEXT_WAITING: usize = 8;
+
 /// What is left to give in a step.
 #[derive(Debug, Clone)]
-pub(super) struct StepBudget {
+pub(super) struct StepBudget<'a> {
+    step: u64,
+    /// Who comes after the one whose turn it is.
+    later: &'a [(Rank, SequenceId)],
     /// Tokens left, beside the one that each running sequence is sure of.
     pub(super) tokens: usize,
     /// What the step does when it does nothing more than is certain.
@@ -30,9 +36,9 @@ pub(super) struct StepBudget {
 
 impl Scheduler {
     /// Gives out the step's tokens in order of rank: to those who run what they can compute, to those who wait a beginning.
-    /// A prompt that is being computed does not keep one of lower rank waiting.
+    /// A prompt that is being computed does not keep one of lower rank waiting, nor all of the step from shorter ones.
     pub(super) fn fill(&mut self, plan: &mut StepPlan) {
-        let mut budget = self.open_budget();
+        let mut budget = self.open_budget(plan.step);
         let mut order = std::mem::take(&mut self.order);
         order.clear();
         order.extend(&self.running);
@@ -41,7 +47,8 @@ impl Scheduler {
             order.sort_unstable();
         }
         let mut admitting = true;
-        for &(_, id) in &order {
+        for (index, &(_, id)) in order.iter().enumerate() {
+            budget.later = &order[index + 1..];
             // An earlier one may have taken its blocks in this very step; then it waits, and its partition is pressed.
             if self.sequences[&id].status() == SequenceStatus::Running {
                 self.fill_running(id, plan, &mut budget);
@@ -53,11 +60,11 @@ impl Scheduler {
     }
 
     /// Gives a running sequence its token, and a chunk if it has more to compute.
-    fn fill_running(&mut self, id: SequenceId, plan: &mut StepPlan, budget: &mut StepBudget) {
+    fn fill_running(&mut self, id: SequenceId, plan: &mut StepPlan, budget: &mut StepBudget<'_>) {
         let sequence = &self.sequences[&id];
         let Some(table) = sequence.table.as_ref().filter(|_| is_ready(sequence)) else { return };
         let more = sequence.uncomputed() - 1;
-        let chunk = if more == 0 { 0 } else { self.take_chunk(budget, sequence.computed + 1, more) };
+        let chunk = if more == 0 { 0 } else { self.take_chunk(budget, id, sequence.computed + 1, more) };
         let count = (1 + chunk).min(self.room(table)).max(1);
         if self.make_room(id, count, plan) {
             self.push_row(id, count, plan);
@@ -65,7 +72,7 @@ impl Scheduler {
     }
 
     /// Sums up what is certain: one token for everyone who runs.
-    fn open_budget(&self) -> StepBudget {
+    fn open_budget(&self, step: u64) -> StepBudget<'static> {
         let mut work = StepWork::default();
         let mut decodes = false;
         let mut sure = 0;
@@ -79,6 +86,8 @@ impl Scheduler {
         }
         let stretch = if decodes { 1 } else { PREFILL_STRETCH };
         StepBudget {
+            step,
+            later: &[],
             tokens: self.config.max_num_batched_tokens - sure,
             work,
             target: self.config.step_target * stretch,
@@ -86,15 +95,47 @@ impl Scheduler {
         }
     }
 
-    /// Takes a chunk of at most `wanted` tokens that follow `first` others out of the budget.
-    pub(super) fn take_chunk(&self, budget: &mut StepBudget, first: usize, wanted: usize) -> usize {
-        let limit = wanted.min(budget.tokens);
-        let fits = self.cost.fit(budget.work, first, limit, budget.target);
-        let count = fits.max(limit.min(budget.min_left));
+    /// Takes a chunk out of the budget for a sequence that wants `wanted` tokens after `first` others: what there is, or
+    /// half of it when somebody behind has less to compute. The other half is theirs, so that a short prompt does not
+    /// wait for all of a long one; the long one goes on at half its speed at least.
+    pub(super) fn take_chunk(
+        &self,
+        budget: &mut StepBudget<'_>,
+        id: SequenceId,
+        first: usize,
+        wanted: usize,
+    ) -> usize {
+        let fits = self.cost.fit(budget.work, first, budget.tokens, budget.target);
+        let most = fits.max(budget.tokens.min(budget.min_left));
+        let half = most.div_ceil(2);
+        let halves = wanted > half && most > 1 && self.shorter_follows(budget, id, wanted);
+        let count = if halves { half } else { wanted.min(most) };
         budget.min_left -= count.min(budget.min_left);
         budget.tokens -= count;
         budget.work.add_run(first, count);
         count
+    }
+
+    /// Whether somebody behind `id` in the step could compute something now, and has less than `rest` to compute. Who
+    /// follows a promise or finds no place does not count: what is left for them would be lost.
+    fn shorter_follows(&self, budget: &StepBudget<'_>, id: SequenceId, rest: usize) -> bool {
+        let taken = self.running.len() + usize::from(self.sequences[&id].status() == SequenceStatus::Waiting);
+        let mut seats = (self.config.max_num_seqs + self.paused().count()).saturating_sub(taken);
+        let mut pressed = self.pressed.clone();
+        let mut looks = NEXT_WAITING;
+        budget.later.iter().any(|&(_, other)| {
+            let sequence = &self.sequences[&other];
+            if sequence.status() == SequenceStatus::Running {
+                return is_ready(sequence) && (2..=rest).contains(&sequence.uncomputed());
+            }
+            if seats == 0 || looks == 0 {
+                return false;
+            }
+            looks -= 1;
+            let to_begin = self.rest_to_begin(other, budget.step, &mut pressed);
+            seats -= usize::from(to_begin.is_some());
+            to_begin.is_some_and(|shorter| shorter < rest)
+        })
     }
 
     /// Tokens for which the table finds room without anybody giving up blocks.
