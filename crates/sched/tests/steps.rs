@@ -242,7 +242,8 @@ fn followers_take_over_when_the_leader_is_aborted_or_paused_half_way() {
         let ids = shared_prefix_prompts(&mut scheduler, 8, 900);
         let first = run(&mut scheduler);
         assert_eq!(rows(&first), [(ids[0].0, 0, 512, false)]);
-        assert_eq!(scheduler.waited_for_prefix().len(), 7, "followers wait for what is not scheduled yet");
+        let waited: Vec<_> = ids[1..].iter().map(|&follower| (follower, ids[0])).collect();
+        assert_eq!(scheduler.waited_for_prefix(), waited, "followers wait for what is not scheduled yet");
         if pause {
             scheduler.pause(ids[0]);
         } else {
@@ -257,6 +258,35 @@ fn followers_take_over_when_the_leader_is_aborted_or_paused_half_way() {
         };
         assert!(computed <= 900 + 8 * (4 + 15 + 3), "computed {computed}");
     }
+}
+
+#[test]
+fn a_leader_has_its_turn_in_the_place_of_an_urgent_follower() {
+    let mut scheduler = scheduler(SchedulerConfig { max_num_batched_tokens: 64, ..config() }, 256);
+    let patient = NewSequence { priority: 5, ..sequence(numbers(1000, 3000)) };
+    let leader = scheduler.add(patient, Duration::ZERO).expect("fits");
+    assert_eq!(rows(&run(&mut scheduler)), [(leader.0, 0, 64, false)]);
+    let mut prompt = numbers(1000, 128);
+    prompt.extend(numbers(0, 8));
+    let between = NewSequence { priority: 2, ..sequence(numbers(5000, 600)) };
+    let between = scheduler.add(between, Duration::ZERO).expect("fits");
+    let urgent = scheduler.add(sequence(prompt), Duration::from_millis(1)).expect("fits");
+    assert_eq!(rows(&run(&mut scheduler)), [(leader.0, 64, 64, false)], "the one between takes nothing from the two");
+    assert_eq!(scheduler.status(urgent), Some(SequenceStatus::Waiting), "the step is full");
+    let third = [(urgent.0, 128, 8, true), (between.0, 0, 55, false), (leader.0, 128, 1, false)];
+    assert_eq!(rows(&run(&mut scheduler)), third);
+}
+
+#[test]
+fn a_follower_begins_in_the_step_that_completes_what_it_waits_for() {
+    let mut scheduler = scheduler(SchedulerConfig { max_num_batched_tokens: 64, ..config() }, 256);
+    let patient = NewSequence { priority: 5, ..sequence(numbers(1000, 3000)) };
+    let leader = scheduler.add(patient, Duration::ZERO).expect("fits");
+    run(&mut scheduler);
+    let mut prompt = numbers(1000, 96);
+    prompt.extend(numbers(0, 8));
+    let urgent = scheduler.add(sequence(prompt), Duration::ZERO).expect("fits");
+    assert_eq!(rows(&run(&mut scheduler)), [(leader.0, 64, 32, false), (urgent.0, 96, 8, true)]);
 }
 
 #[test]

@@ -5,15 +5,15 @@ use sconce_kv::{Admission, BlockId, PartitionId, PrefixMatch};
 use super::Scheduler;
 use super::fill::StepBudget;
 use crate::plan::{Started, StepPlan};
-use crate::sequence::{Sequence, SequenceId, SequenceStatus};
+use crate::sequence::{Rank, Sequence, SequenceId, SequenceStatus};
 
 /// One block in so many stays free for those who run, when somebody runs.
 const WATERMARK: usize = 100;
 
 enum Outcome {
     Admitted,
-    /// Another sequence is about to compute what it needs, or its reader does not keep up.
-    Waits,
+    /// This sequence is about to compute what it needs.
+    Waits(SequenceId),
     /// Its partition has no room now: nobody of higher rank may overtake it there.
     NoRoom,
     /// The step is full.
@@ -37,17 +37,47 @@ impl Prefix {
 }
 
 impl Scheduler {
-    /// Lets a waiting sequence begin, if it can. `false` when the step has nothing left for anybody who waits.
-    pub(super) fn admit(&mut self, id: SequenceId, plan: &mut StepPlan, budget: &mut StepBudget<'_>) -> bool {
-        let Some(partition) = self.partition_to_enter(id, &self.pressed) else { return true };
-        match self.try_admit(id, partition, plan, budget) {
-            Outcome::Admitted | Outcome::Waits => true,
-            Outcome::StepFull => false,
-            Outcome::NoRoom => {
-                self.pressed.push(partition);
-                true
+    /// Lets a waiting sequence begin, if it can. The leader that it waits for has its turn here if it has a higher rank:
+    /// who waits for another is not overtaken by those between the two. `false` when the step has nothing left for
+    /// anybody who waits.
+    pub(super) fn admit(
+        &mut self,
+        id: SequenceId,
+        place: Rank,
+        plan: &mut StepPlan,
+        budget: &mut StepBudget<'_>,
+    ) -> bool {
+        loop {
+            let Some(partition) = self.partition_to_enter(id, &self.pressed) else { return true };
+            match self.try_admit(id, partition, plan, budget) {
+                Outcome::Admitted => return true,
+                Outcome::StepFull => return false,
+                Outcome::NoRoom => {
+                    self.pressed.push(partition);
+                    return true;
+                }
+                Outcome::Waits(leader) if self.sequences[&leader].rank < place || self.ahead.contains(&leader) => {
+                    self.waited.push((id, leader));
+                    return true;
+                }
+                // With the leader's tokens in the plan, the follower may begin in the same step.
+                Outcome::Waits(leader) => {
+                    self.ahead.push(leader);
+                    let most = self.shared_tokens(leader, id) - self.sequences[&leader].computed;
+                    self.fill_running(leader, place, most, plan, budget);
+                }
             }
         }
+    }
+
+    /// How far the leader's tokens are what the follower waits for.
+    fn shared_tokens(&self, leader: SequenceId, follower: SequenceId) -> usize {
+        let (leads, follows) = (&self.sequences[&leader], &self.sequences[&follower]);
+        if follows.fork_of == Some(leader) {
+            return leads.prompt_len;
+        }
+        let pairs = leads.chain.hashes().iter().zip(follows.chain.hashes());
+        pairs.take_while(|(led, followed)| led == followed).count() * self.kv.block_size()
     }
 
     /// Where a waiting sequence would begin; `None` when it does not now: its reader does not keep up, its last token is
@@ -63,7 +93,7 @@ impl Scheduler {
     /// partition is `pressed` for those behind it too.
     pub(super) fn rest_to_begin(&self, id: SequenceId, step: u64, pressed: &mut Vec<PartitionId>) -> Option<usize> {
         let partition = self.partition_to_enter(id, pressed)?;
-        let prefix = self.prefix_for(id, step)?;
+        let prefix = self.prefix_for(id, step).ok()?;
         let sequence = &self.sequences[&id];
         let missing = self.missing_blocks(sequence, &prefix, partition, 1);
         if self.paused_with_blocks(partition, &prefix, missing).is_none() {
@@ -80,9 +110,9 @@ impl Scheduler {
         plan: &mut StepPlan,
         budget: &mut StepBudget<'_>,
     ) -> Outcome {
-        let Some(prefix) = self.prefix_for(id, plan.step) else {
-            self.waited.push(id);
-            return Outcome::Waits;
+        let prefix = match self.prefix_for(id, plan.step) {
+            Ok(prefix) => prefix,
+            Err(leader) => return Outcome::Waits(leader),
         };
         let seat_of = if self.running.len() < self.config.max_num_seqs { None } else { self.paused().next() };
         if self.running.len() == self.config.max_num_seqs && seat_of.is_none() {
@@ -110,8 +140,8 @@ impl Scheduler {
         Outcome::Admitted
     }
 
-    /// What the sequence can build on now; `None` when it is better to wait for another that computes it.
-    fn prefix_for(&self, id: SequenceId, step: u64) -> Option<Prefix> {
+    /// What the sequence can build on now, or the running one that is about to compute it, for which it better waits.
+    fn prefix_for(&self, id: SequenceId, step: u64) -> Result<Prefix, SequenceId> {
         let sequence = &self.sequences[&id];
         let parent = sequence.fork_of.and_then(|parent| Some((parent, self.sequences.get(&parent)?)));
         if let Some((parent, state)) = parent
@@ -120,11 +150,12 @@ impl Scheduler {
             && !sequence.started
         {
             // Copies come before what a step writes, so the prompt must have been computed in an earlier one.
-            return state.prompt_done_in.filter(|&done| done < step).map(|_| Prefix::Fork(parent));
+            let is_done = state.prompt_done_in.is_some_and(|done| done < step);
+            return if is_done { Ok(Prefix::Fork(parent)) } else { Err(parent) };
         }
         let found = self.kv.find_prefix(&sequence.chain, sequence.len() - 1);
-        let promised = self.promises.leader(&sequence.chain, found.whole.len());
-        promised.is_none().then_some(Prefix::Cached(found))
+        let leader = self.promises.leader(&sequence.chain, found.whole.len());
+        leader.map_or(Ok(Prefix::Cached(found)), Err)
     }
 
     /// Blocks that a sequence lacks to begin with `count` tokens. Its whole need is to fit beside what running sequences

@@ -47,26 +47,36 @@ impl Scheduler {
             order.sort_unstable();
         }
         let mut admitting = true;
-        for (index, &(_, id)) in order.iter().enumerate() {
+        for (index, &(rank, id)) in order.iter().enumerate() {
             budget.later = &order[index + 1..];
             // An earlier one may have taken its blocks in this very step; then it waits, and its partition is pressed.
             if self.sequences[&id].status() == SequenceStatus::Running {
-                self.fill_running(id, plan, &mut budget);
+                if !self.ahead.contains(&id) {
+                    self.fill_running(id, rank, usize::MAX, plan, &mut budget);
+                }
             } else if admitting {
-                admitting = self.admit(id, plan, &mut budget);
+                admitting = self.admit(id, rank, plan, &mut budget);
             }
         }
         self.order = order;
     }
 
-    /// Gives a running sequence its token, and a chunk if it has more to compute.
-    fn fill_running(&mut self, id: SequenceId, plan: &mut StepPlan, budget: &mut StepBudget<'_>) {
+    /// Gives a running sequence its token, and a chunk if it has more to compute, `most` tokens in all. `place` is its
+    /// rank, or that of the follower whose turn it has.
+    pub(super) fn fill_running(
+        &mut self,
+        id: SequenceId,
+        place: Rank,
+        most: usize,
+        plan: &mut StepPlan,
+        budget: &mut StepBudget<'_>,
+    ) {
         let sequence = &self.sequences[&id];
         let Some(table) = sequence.table.as_ref().filter(|_| is_ready(sequence)) else { return };
-        let more = sequence.uncomputed() - 1;
+        let more = sequence.uncomputed().min(most) - 1;
         let chunk = if more == 0 { 0 } else { self.take_chunk(budget, id, sequence.computed + 1, more) };
         let count = (1 + chunk).min(self.room(table)).max(1);
-        if self.make_room(id, count, plan) {
+        if self.make_room(id, place, count, plan) {
             self.push_row(id, count, plan);
         }
     }
@@ -98,13 +108,7 @@ impl Scheduler {
     /// Takes a chunk out of the budget for a sequence that wants `wanted` tokens after `first` others: what there is, or
     /// half of it when somebody behind has less to compute. The other half is theirs, so that a short prompt does not
     /// wait for all of a long one; the long one goes on at half its speed at least.
-    pub(super) fn take_chunk(
-        &self,
-        budget: &mut StepBudget<'_>,
-        id: SequenceId,
-        first: usize,
-        wanted: usize,
-    ) -> usize {
+    pub(super) fn take_chunk(&self, budget: &mut StepBudget<'_>, id: SequenceId, first: usize, wanted: usize) -> usize {
         let fits = self.cost.fit(budget.work, first, budget.tokens, budget.target);
         let most = fits.max(budget.tokens.min(budget.min_left));
         let half = most.div_ceil(2);
@@ -126,7 +130,8 @@ impl Scheduler {
         budget.later.iter().any(|&(_, other)| {
             let sequence = &self.sequences[&other];
             if sequence.status() == SequenceStatus::Running {
-                return is_ready(sequence) && (2..=rest).contains(&sequence.uncomputed());
+                let comes = is_ready(sequence) && !self.ahead.contains(&other);
+                return comes && (2..=rest).contains(&sequence.uncomputed());
             }
             if seats == 0 || looks == 0 {
                 return false;
@@ -144,9 +149,9 @@ impl Scheduler {
         table.blocks().len() * block_size - table.len() + self.kv.available(table.partition()) * block_size
     }
 
-    /// Reserves `count` slots, at the cost of paused sequences and those of higher rank; when nothing helps, the
+    /// Reserves `count` slots, at the cost of paused sequences and those that rank above `place`; when nothing helps, the
     /// sequence itself gives up its blocks and waits.
-    fn make_room(&mut self, id: SequenceId, count: usize, plan: &mut StepPlan) -> bool {
+    fn make_room(&mut self, id: SequenceId, place: Rank, count: usize, plan: &mut StepPlan) -> bool {
         loop {
             let sequence = self.sequences.get_mut(&id).expect("a running sequence exists");
             let table = sequence.table.as_mut().expect("a running sequence holds blocks");
@@ -154,7 +159,7 @@ impl Scheduler {
             if self.kv.reserve(table, sequence.computed + count, &mut plan.copies).is_some() {
                 return true;
             }
-            let victim = self.victim(partition, id).unwrap_or(id);
+            let victim = self.victim(partition, place).unwrap_or(id);
             self.preempt(victim);
             if victim == id {
                 return false;
@@ -162,12 +167,12 @@ impl Scheduler {
         }
     }
 
-    /// Whose blocks go for `id`: a paused sequence's, or those of the highest rank above it.
-    fn victim(&self, partition: PartitionId, id: SequenceId) -> Option<SequenceId> {
-        let rank = self.sequences[&id].rank;
+    /// Whose blocks go for the one whose turn it is: a paused sequence's, or those of the highest rank above `place` that
+    /// had no turn yet.
+    fn victim(&self, partition: PartitionId, place: Rank) -> Option<SequenceId> {
         self.paused().find(|&other| self.pays(other, partition)).or_else(|| {
-            let above = self.running.iter().rev().take_while(|(other, _)| *other > rank);
-            above.map(|&(_, other)| other).find(|other| self.pays(*other, partition))
+            let above = self.running.iter().rev().take_while(|(other, _)| *other > place);
+            above.map(|&(_, other)| other).find(|other| self.pays(*other, partition) && !self.ahead.contains(other))
         })
     }
 

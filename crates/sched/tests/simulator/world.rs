@@ -319,7 +319,7 @@ impl World {
 
     /// Nobody is overtaken in its own partition but while it waits for a prefix, and everybody runs within the bound.
     fn check_order(&mut self, plan: &StepPlan) {
-        let waited = self.scheduler.waited_for_prefix().to_vec();
+        let waited: Vec<SequenceId> = self.scheduler.waited_for_prefix().iter().map(|&(id, _)| id).collect();
         for started in &plan.started {
             let client = self.clients.get_mut(&started.sequence).expect("only those who did not end start");
             client.started = true;
