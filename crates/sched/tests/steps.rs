@@ -302,21 +302,30 @@ fn a_warm_prompt_recomputes_one_token() {
 
 #[test]
 fn the_newest_of_lowest_priority_is_preempted_and_resumes_from_the_cache() {
-    // Two sequences of 64 + 32 tokens need 6 blocks; there are 5.
-    let mut scheduler = scheduler(config(), 5);
-    let old = scheduler.add(NewSequence { stop: stop(32), ..sequence(numbers(0, 60)) }, Duration::ZERO).expect("fits");
-    let late = Duration::from_millis(5);
-    let new = scheduler.add(NewSequence { stop: stop(32), ..sequence(numbers(500, 60)) }, late).expect("fits");
-    let mut preempted = false;
-    for _ in 0..400 {
-        if scheduler.is_idle() {
-            break;
-        }
-        run(&mut scheduler);
-        preempted |= scheduler.status(old).is_some() && scheduler.status(new) == Some(SequenceStatus::Waiting);
+    // Three sequences of 60 + 32 tokens need 9 blocks; there are 8.
+    let mut scheduler = scheduler(config(), 8);
+    let mut add = |priority, first, millis| {
+        let new = NewSequence { priority, stop: stop(32), ..sequence(numbers(first, 60)) };
+        scheduler.add(new, Duration::from_millis(millis)).expect("fits")
+    };
+    let old = add(1, 0, 0);
+    let newest = add(1, 500, 5);
+    let urgent = add(0, 900, 9);
+    let mut was_preempted = false;
+    let mut resumed_at = None;
+    while !scheduler.is_idle() {
+        let plan = run(&mut scheduler);
         assert_ne!(scheduler.status(old), Some(SequenceStatus::Waiting), "the elder keeps its blocks");
+        assert_ne!(scheduler.status(urgent), Some(SequenceStatus::Waiting), "and so does the urgent one");
+        if was_preempted && resumed_at.is_none() {
+            let row = plan.rows.iter().find(|row| row.sequence == newest);
+            resumed_at = row.map(|row| row.first_position);
+        }
+        was_preempted |= scheduler.status(newest) == Some(SequenceStatus::Waiting);
     }
-    assert!(preempted && scheduler.is_idle() && scheduler.stats().preemptions > 0);
+    assert_eq!(scheduler.stats().preemptions, 1);
+    // It had 65 tokens; its first two blocks are still there when it comes back.
+    assert_eq!(resumed_at, Some(64));
 }
 
 #[test]
