@@ -3,7 +3,7 @@
 //! ```text
 //! KvCacheManager          admit · reserve · commit · fork · invalidate
 //!  ├─ BlockPool           reference counts, blank blocks, one eviction order per partition and retention class
-//!  └─ PrefixCache         (parent hash, tokens) → block; whole blocks by hash, parts of blocks by their first token
+//!  └─ PrefixCache         (parent hash, tokens) → block; whole blocks by hash, parts by the order of tokens
 //! BlockTable              a sequence's blocks, in order; dropping it gives them back
 //! TokenChain              a sequence's tokens and the hashes of its whole blocks
 //! ```

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use crate::chain::{BlockHasher, TokenChain};
 use crate::ids::{BlockId, Salt};
-use crate::pool::{BlockPool, BlockRef, Evicted, PartitionId};
+use crate::pool::{BlockPool, BlockRef, Evicted, PartitionId, Retention};
 use crate::prefix::PrefixCache;
 use crate::table::{BlockTable, RetentionPlan};
 
@@ -204,8 +204,32 @@ impl KvCacheManager {
         found.whole.iter().filter(|&&id| self.pool.ref_count(id) > 0).count()
     }
 
-    /// What of the chain's first `limit` tokens is cached. Changes nothing. Whole blocks are always found; of the blocks
-    /// that match in part, only the newest few of the same beginning are compared.
+    /// How many of `tables`, in order, must be dropped before `blocks` more can be given than now, when the blocks in
+    /// `kept` stay shared; `None` when all of them do not suffice. Changes nothing.
+    #[must_use]
+    pub fn tables_to_drop<'a>(
+        &self,
+        tables: impl Iterator<Item = &'a BlockTable>,
+        kept: &[BlockId],
+        blocks: usize,
+    ) -> Option<usize> {
+        let mut left: FxHashMap<BlockId, u32> = kept.iter().map(|&id| (id, u32::MAX)).collect();
+        let mut freed = 0;
+        for (index, table) in tables.enumerate() {
+            for &id in table.blocks() {
+                let left = left.entry(id).or_insert_with(|| self.pool.ref_count(id));
+                *left -= 1;
+                freed += usize::from(*left == 0);
+            }
+            if freed >= blocks {
+                return Some(index + 1);
+            }
+        }
+        None
+    }
+
+    /// What of the chain's first `limit` tokens is cached. Changes nothing. Whole blocks are always found, and of the
+    /// blocks that match in part and were written in earlier steps, one with the longest match.
     #[must_use]
     pub fn find_prefix(&self, chain: &TokenChain, limit: usize) -> PrefixMatch {
         let mut found = PrefixMatch::default();
@@ -241,10 +265,10 @@ impl KvCacheManager {
         let revived = found.whole.iter().filter(|&&id| self.pool.ref_count(id) == 0).count();
         let available = self.pool.available(partition).checked_sub(revived)?;
         let blocks_for = |tokens: usize| tokens.div_ceil(self.block_size) - found.whole.len();
+        let in_place = |id: BlockId, tokens| self.pool.ref_count(id) == 0 && self.prefix.filled(id) <= tokens;
         let part = found.part.filter(|&(id, tokens)| {
             // The source is held while it is copied from, unless it is continued in place.
-            let in_place = self.pool.ref_count(id) == 0 && self.prefix.filled(id) <= tokens;
-            let source = usize::from(self.pool.ref_count(id) == 0 && !in_place);
+            let source = usize::from(self.pool.ref_count(id) == 0 && !in_place(id, tokens));
             blocks_for(whole_tokens + tokens + count) + source <= available
         });
         let cached = whole_tokens + part.map_or(0, |(_, tokens)| tokens);
@@ -252,8 +276,13 @@ impl KvCacheManager {
             return None;
         }
         let share = |(index, &id): (usize, &BlockId)| self.pool.share(id, retention.class_at(index * self.block_size));
-        let blocks: Vec<BlockRef> =
-            found.whole.iter().chain(part.as_ref().map(|(id, _)| id)).enumerate().map(share).collect();
+        let mut blocks: Vec<BlockRef> = found.whole.iter().enumerate().map(share).collect();
+        if let Some((id, tokens)) = part {
+            // What is only copied from keeps its own class: the reader's is that of the copy.
+            let continued = in_place(id, tokens);
+            let class = if continued { retention.class_at(whole_tokens) } else { Retention::Conversation };
+            blocks.push(self.pool.share(id, class));
+        }
         let mut table = BlockTable::new(blocks, cached, whole_tokens, partition, retention);
         self.reserve(&mut table, cached + count, copies).expect("room was checked");
         Some(Admission { table, cached })

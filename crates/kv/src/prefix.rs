@@ -1,4 +1,4 @@
-//! What blocks hold, and how to find it: a whole block by its hash, a part of one by its parent and first token.
+//! What blocks hold, and how to find it: a whole block by its hash, a part of one by its place among its siblings.
 //!
 //! It does not know who holds a block; the manager tells it what was written and what was given up.
 
@@ -6,11 +6,6 @@ use rustc_hash::FxHashMap;
 
 use crate::chain::{BlockHash, TokenChain};
 use crate::ids::{BlockId, TokenId};
-
-const NONE: u32 = u32::MAX;
-
-/// Siblings compared at most when looking for the longest partial match, newest first.
-const MAX_SIBLINGS: usize = 16;
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
@@ -21,9 +16,6 @@ struct Entry {
     hash: Option<BlockHash>,
     /// The step that last wrote to it.
     written_in: u64,
-    /// Neighbours among the blocks of the same parent and first token.
-    newer: u32,
-    older: u32,
 }
 
 #[derive(Debug)]
@@ -33,13 +25,13 @@ pub(crate) struct PrefixCache {
     /// `num_blocks × block_size`, allocated once.
     tokens: Vec<TokenId>,
     whole: FxHashMap<BlockHash, BlockId>,
-    /// Newest block by (parent, first token).
-    siblings: FxHashMap<(BlockHash, TokenId), BlockId>,
+    /// Blocks by parent, in the order of their tokens: the longest match of any tokens stands next to their own place.
+    siblings: FxHashMap<BlockHash, Vec<BlockId>>,
 }
 
 impl PrefixCache {
     pub(crate) fn new(num_blocks: usize, block_size: usize) -> Self {
-        let empty = Entry { parent: BlockHash(0), filled: 0, hash: None, written_in: 0, newer: NONE, older: NONE };
+        let empty = Entry { parent: BlockHash(0), filled: 0, hash: None, written_in: 0 };
         Self {
             block_size,
             entries: vec![empty; num_blocks],
@@ -63,23 +55,17 @@ impl PrefixCache {
 
     /// The block under `parent` with the longest match of `tokens`, written before step `step`.
     pub(crate) fn find_part(&self, parent: BlockHash, tokens: &[TokenId], step: u64) -> Option<(BlockId, usize)> {
-        let mut id = self.siblings.get(&(parent, *tokens.first()?)).map_or(NONE, |id| id.0);
-        let mut best = None;
-        for _ in 0..MAX_SIBLINGS {
-            if id == NONE {
-                break;
-            }
-            let entry = &self.entries[id as usize];
-            if entry.written_in < step {
-                let held = self.held_tokens(BlockId(id));
-                let matched = held.iter().zip(tokens).take_while(|(held, wanted)| held == wanted).count();
-                if best.is_none_or(|(_, longest)| matched > longest) {
-                    best = Some((BlockId(id), matched));
-                }
-            }
-            id = entry.older;
-        }
-        best
+        let siblings = self.siblings.get(&parent)?;
+        let place = siblings.partition_point(|&id| self.held_tokens(id) <= tokens);
+        let is_written = |id: &&BlockId| self.entries[id.index()].written_in < step;
+        let with_match = |&id: &BlockId| {
+            let pairs = self.held_tokens(id).iter().zip(tokens);
+            (id, pairs.take_while(|(held, wanted)| held == wanted).count())
+        };
+        // Farther away on either side only less matches. Of two equal ones, the one before may be continued in place.
+        let before = siblings[..place].iter().rev().find(is_written).map(with_match);
+        let after = siblings[place..].iter().find(is_written).map(with_match);
+        after.into_iter().chain(before).max_by_key(|&(_, matched)| matched).filter(|&(_, matched)| matched > 0)
     }
 
     /// Whether the block's content can be found.
@@ -110,14 +96,18 @@ impl PrefixCache {
             self.whole.insert(hash, id);
             self.entries[id.index()].hash = Some(hash);
         }
+        let place = (known > 0).then(|| self.place(id));
         let slot = id.index() * self.block_size;
         self.tokens[slot + known..slot + filled].copy_from_slice(&chain.tokens()[first + known..first + filled]);
         let entry = &mut self.entries[id.index()];
         entry.written_in = step;
         entry.filled = u32::try_from(filled).expect("blocks are small");
-        if known == 0 {
-            entry.parent = chain.parent(index);
-            self.link(id, chain.tokens()[first]);
+        match place {
+            None => {
+                entry.parent = chain.parent(index);
+                self.link(id);
+            }
+            Some(place) => self.move_up(id, place),
         }
         true
     }
@@ -135,30 +125,47 @@ impl PrefixCache {
         }
     }
 
-    fn link(&mut self, id: BlockId, first: TokenId) {
-        let key = (self.entries[id.index()].parent, first);
-        let older = self.siblings.insert(key, id).map_or(NONE, |older| older.0);
-        if older != NONE {
-            self.entries[older as usize].newer = id.0;
+    /// What siblings are ordered by; equal parts of blocks are ordered by their ids.
+    fn key(&self, id: BlockId) -> (&[TokenId], BlockId) {
+        (self.held_tokens(id), id)
+    }
+
+    /// Where an indexed block stands among its siblings.
+    fn place(&self, id: BlockId) -> usize {
+        let siblings = &self.siblings[&self.entries[id.index()].parent];
+        match siblings.len() {
+            1 => 0,
+            _ => siblings.binary_search_by(|&other| self.key(other).cmp(&self.key(id))).expect("it is listed"),
         }
-        let entry = &mut self.entries[id.index()];
-        (entry.newer, entry.older) = (NONE, older);
+    }
+
+    fn link(&mut self, id: BlockId) {
+        let parent = self.entries[id.index()].parent;
+        let place = self
+            .siblings
+            .get(&parent)
+            .map_or(0, |siblings| siblings.partition_point(|&other| self.key(other) < self.key(id)));
+        self.siblings.entry(parent).or_default().insert(place, id);
+    }
+
+    /// Restores the order around a block at `place` that grew: those that it now comes after stood behind it.
+    fn move_up(&mut self, id: BlockId, place: usize) {
+        let parent = self.entries[id.index()].parent;
+        let behind = &self.siblings[&parent][place + 1..];
+        let passed = behind.iter().take_while(|&&other| self.key(other) < self.key(id)).count();
+        if passed > 0 {
+            let siblings = self.siblings.get_mut(&parent).expect("it has siblings");
+            siblings[place..=place + passed].rotate_left(1);
+        }
     }
 
     fn unlink(&mut self, id: BlockId) {
-        let Entry { parent, newer, older, .. } = self.entries[id.index()];
-        if older != NONE {
-            self.entries[older as usize].newer = newer;
-        }
-        if newer != NONE {
-            self.entries[newer as usize].older = older;
-            return;
-        }
-        let key = (parent, self.held_tokens(id)[0]);
-        if older == NONE {
-            self.siblings.remove(&key);
-        } else {
-            self.siblings.insert(key, BlockId(older));
+        let place = self.place(id);
+        let parent = self.entries[id.index()].parent;
+        let siblings = self.siblings.get_mut(&parent).expect("it is listed");
+        siblings.remove(place);
+        if siblings.is_empty() {
+            self.siblings.remove(&parent);
         }
     }
 
@@ -168,17 +175,14 @@ impl PrefixCache {
             assert_eq!(entry.hash.as_ref(), Some(hash), "block {} is found under its own hash", id.0);
             assert_eq!(entry.filled as usize, self.block_size, "a hashed block is whole");
         }
-        let mut listed = 0;
-        for (&(parent, first), id) in &self.siblings {
-            let (mut id, mut newer) = (id.0, NONE);
-            while id != NONE {
-                let entry = &self.entries[id as usize];
-                assert_eq!((entry.parent, entry.newer), (parent, newer), "block {id} is linked to its siblings");
-                assert_eq!(self.held_tokens(BlockId(id)).first(), Some(&first), "block {id} begins with its key");
-                (newer, id) = (id, entry.older);
-                listed += 1;
+        for (&parent, siblings) in &self.siblings {
+            assert!(siblings.is_sorted_by_key(|&id| self.key(id)), "siblings are in the order of their tokens");
+            for id in siblings {
+                assert!(self.is_indexed(*id), "block {} is listed and indexed", id.0);
+                assert_eq!(self.entries[id.index()].parent, parent, "block {} is listed under its parent", id.0);
             }
         }
+        let listed: usize = self.siblings.values().map(Vec::len).sum();
         let indexed = self.entries.iter().filter(|entry| entry.filled > 0).count();
         assert_eq!(listed, indexed, "every indexed block is among its siblings");
     }

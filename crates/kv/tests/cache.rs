@@ -111,6 +111,24 @@ fn conversation_goes_before_documents_and_leaves_before_prefixes() {
 }
 
 #[test]
+fn a_block_that_is_only_copied_from_keeps_its_class() {
+    let mut kv = cache(8, &[]);
+    let talk = chain(&kv, 0, &numbers(0..8));
+    drop(compute(&mut kv, &talk, RetentionPlan::default()).expect("room"));
+    let document = RetentionPlan { document_tokens: 4, pinned: false };
+    let other = chain(&kv, 5, &numbers(0..4));
+    drop(compute(&mut kv, &other, document).expect("room"));
+    let pinned = RetentionPlan { document_tokens: 8, pinned: true };
+    let reader = chain(&kv, 0, &[0, 1, 2, 3, 4, 5, 60, 70]);
+    let (admission, copies) = compute(&mut kv, &reader, pinned).expect("room");
+    assert_eq!(copies, [BlockCopy { src: BlockId(1), dst: BlockId(3), slots: 2 }]);
+    drop(admission);
+    // The shared whole block 0 is pinned with its reader; block 1, of which a part was copied, is still conversation.
+    let order: Vec<u32> = kv.eviction_order(COMMONS).iter().map(|block| block.0).collect();
+    assert_eq!(order, [1, 2, 3, 0]);
+}
+
+#[test]
 fn a_quota_is_neither_exceeded_nor_taken_by_others() {
     let mut kv = cache(6, &[(Salt(9), 2)]);
     assert_eq!((kv.max_tokens(Salt(9)), kv.max_tokens(Salt(1))), (2 * BLOCK, 4 * BLOCK));

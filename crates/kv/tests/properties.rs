@@ -24,7 +24,7 @@ enum Action {
     Drop {
         index: usize,
     },
-    /// The step that was just written failed.
+    /// The step that was just written failed: its sequence ends, and its slots hold anything.
     Fail,
 }
 
@@ -44,12 +44,19 @@ struct Live {
     table: BlockTable,
 }
 
+/// What the last step wrote, and which of the live sequences it belongs to.
+struct Written {
+    index: usize,
+    slots: Vec<usize>,
+}
+
 struct Model {
     kv: KvCacheManager,
     block_size: usize,
     /// What each slot holds: the salt and all tokens up to its own.
     slots: Vec<Vec<u32>>,
     live: Vec<Live>,
+    last: Option<Written>,
     fresh: u32,
 }
 
@@ -63,7 +70,8 @@ impl Model {
         let quotas = if quota > 0 { vec![(Salt(1), quota)] } else { vec![] };
         let config = KvCacheConfig { num_blocks, block_size, hash_key: [1; 16], quotas };
         let kv = KvCacheManager::new(&config).expect("in range");
-        Self { kv, block_size, slots: vec![Vec::new(); num_blocks * block_size], live: Vec::new(), fresh: 1000 }
+        let slots = vec![Vec::new(); num_blocks * block_size];
+        Self { kv, block_size, slots, live: Vec::new(), last: None, fresh: 1000 }
     }
 
     fn slot(&self, table: &BlockTable, position: usize) -> usize {
@@ -73,16 +81,20 @@ impl Model {
 
     /// Runs the copies, writes positions `from..` of the sequence, and reads all of it back.
     fn write(&mut self, index: usize, from: usize, copies: &[BlockCopy]) {
+        let mut slots = Vec::new();
         for copy in copies {
             for slot in 0..copy.slots as usize {
                 let value = self.slots[copy.src.index() * self.block_size + slot].clone();
+                slots.push(copy.dst.index() * self.block_size + slot);
                 self.slots[copy.dst.index() * self.block_size + slot] = value;
             }
         }
         for position in from..self.live[index].chain.tokens().len() {
             let slot = self.slot(&self.live[index].table, position);
+            slots.push(slot);
             self.slots[slot] = content(&self.live[index].chain, position);
         }
+        self.last = Some(Written { index, slots });
         let Live { chain, table } = &mut self.live[index];
         let len = chain.tokens().len();
         self.kv.commit(table, chain, len);
@@ -90,6 +102,7 @@ impl Model {
 
     fn act(&mut self, action: &Action) {
         let step = self.kv.begin_step();
+        let last = self.last.take();
         let mut copies = Vec::new();
         match *action {
             Action::Admit { salt, document, shared, own } => {
@@ -138,7 +151,13 @@ impl Model {
             Action::Drop { index } if !self.live.is_empty() => {
                 self.live.swap_remove(index % self.live.len());
             }
-            Action::Fail => self.kv.invalidate(step.saturating_sub(1)),
+            Action::Fail => {
+                if let Some(Written { index, slots }) = last {
+                    self.live.swap_remove(index);
+                    slots.into_iter().for_each(|slot| self.slots[slot] = vec![u32::MAX]);
+                }
+                self.kv.invalidate(step - 1);
+            }
             _ => {}
         }
     }
@@ -173,5 +192,31 @@ proptest! {
         model.live.clear();
         model.check();
         prop_assert_eq!(model.kv.usage().held, 0);
+    }
+
+    #[test]
+    fn a_warm_prompt_recomputes_one_token_however_many_begin_alike(
+        block_size in 1..9usize,
+        prompts in prop::collection::vec(prop::collection::vec(0..3u32, 1..20), 1..60),
+    ) {
+        let mut model = Model::new(2048, block_size, 0);
+        for prompt in &prompts {
+            let tokens = prompt.iter().map(|&token| TokenId(token)).collect();
+            let chain = TokenChain::new(model.kv.hasher(), Salt(0), tokens);
+            model.kv.begin_step();
+            let (len, found) = (prompt.len(), model.kv.find_prefix(&chain, prompt.len() - 1));
+            let mut copies = Vec::new();
+            let count = len - found.tokens;
+            let admission = model.kv.admit(&chain, &found, count, RetentionPlan::default(), &mut copies).expect("room");
+            model.live.push(Live { chain, table: admission.table });
+            model.write(0, admission.cached, &copies);
+            model.check();
+            model.live.clear();
+        }
+        model.kv.begin_step();
+        for prompt in prompts {
+            let chain = TokenChain::new(model.kv.hasher(), Salt(0), prompt.iter().copied().map(TokenId).collect());
+            prop_assert_eq!(model.kv.find_prefix(&chain, prompt.len() - 1).tokens, prompt.len() - 1);
+        }
     }
 }

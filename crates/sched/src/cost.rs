@@ -26,11 +26,17 @@ const FORGETTING: f64 = 0.995;
 /// Forgetting stops while the covariance's trace is above this: steps that are all alike teach nothing about the rest.
 const MAX_TRACE: f64 = 1e4;
 
-/// Steps observed before predictions bound anything, and the chunk allowed until then.
+/// Steps observed before predictions bound anything.
 const WARM_UP_STEPS: u64 = 3;
-const WARM_UP_CHUNK: usize = 64;
 
-/// A step that takes more than this many times its prediction was disturbed from outside and counts as that many.
+/// Tokens of a step that chunks may fill up to before anything is known.
+const FIRST_TOKENS: usize = 64;
+
+/// Chunks fill a step up to this many times the tokens of the largest step seen: small ones say little about large ones.
+const MAX_GROWTH: usize = 4;
+
+/// A step that takes more than this many times its prediction was disturbed from outside and counts as that many, unless
+/// it is the largest so far: then the prediction was a guess.
 const MAX_SURPRISE: f64 = 4.0;
 
 /// The learned cost of a step.
@@ -40,6 +46,8 @@ pub(crate) struct StepCost {
     weights: [f64; 3],
     covariance: [[f64; 3]; 3],
     observations: u64,
+    /// Tokens of the largest step observed.
+    largest: usize,
 }
 
 impl Default for StepCost {
@@ -48,7 +56,7 @@ impl Default for StepCost {
         for (index, row) in covariance.iter_mut().enumerate() {
             row[index] = 1e3;
         }
-        Self { weights: [0.0; 3], covariance, observations: 0 }
+        Self { weights: [0.0; 3], covariance, observations: 0, largest: 0 }
     }
 }
 
@@ -66,7 +74,7 @@ impl StepCost {
         let x = features(work);
         let predicted = dot(self.weights, x);
         let mut seconds = elapsed.as_secs_f64();
-        if self.observations > 16 {
+        if self.observations > 16 && work.tokens <= self.largest {
             seconds = seconds.min(predicted * MAX_SURPRISE + 1e-3);
         }
         let trace: f64 = (0..3).map(|index| self.covariance[index][index]).sum();
@@ -84,6 +92,7 @@ impl StepCost {
             }
         }
         self.observations += 1;
+        self.largest = self.largest.max(work.tokens);
     }
 
     /// What a step should take; `None` before enough was learned.
@@ -99,8 +108,9 @@ impl StepCost {
             with.add_run(first, count);
             self.predict(with).is_none_or(|time| time <= target)
         };
-        let limit = if self.observations < WARM_UP_STEPS { limit.min(WARM_UP_CHUNK) } else { limit };
-        let (mut low, mut high) = (0, limit);
+        let seen = if self.observations < WARM_UP_STEPS { 0 } else { self.largest };
+        let most = (seen * MAX_GROWTH).max(FIRST_TOKENS);
+        let (mut low, mut high) = (0, limit.min(most.saturating_sub(work.tokens)));
         while low < high {
             let middle = (low + high).div_ceil(2);
             if fits(middle) { low = middle } else { high = middle - 1 }
@@ -165,9 +175,27 @@ mod tests {
     }
 
     #[test]
-    fn nothing_learned_allows_a_small_chunk_only() {
+    fn nothing_learned_allows_a_small_step_only() {
         let cost = StepCost::default();
-        assert_eq!(cost.fit(StepWork::default(), 0, 512, Duration::from_millis(1)), WARM_UP_CHUNK);
-        assert_eq!(cost.fit(StepWork::default(), 0, 10, Duration::from_millis(1)), 10);
+        let target = Duration::from_millis(1);
+        assert_eq!(cost.fit(StepWork::default(), 0, 512, target), FIRST_TOKENS);
+        assert_eq!(cost.fit(StepWork::default(), 0, 10, target), 10);
+        assert_eq!(cost.fit(run(0, 50), 0, 512, target), FIRST_TOKENS - 50, "the step is bounded, not each chunk");
+    }
+
+    #[test]
+    fn single_tokens_say_little_about_large_steps_and_the_first_large_one_is_believed() {
+        let mut cost = StepCost::default();
+        let slow = |work: StepWork| Duration::from_millis(3 + 17 * work.tokens as u64);
+        for step in 0..500 {
+            let work = run(step % 300, 1);
+            cost.observe(work, slow(work));
+        }
+        let target = Duration::from_millis(250);
+        let first = cost.fit(StepWork::default(), 0, 4000, Duration::from_secs(3600));
+        assert_eq!(first, FIRST_TOKENS, "a bounded guess");
+        cost.observe(run(0, first), slow(run(0, first)));
+        let second = cost.fit(StepWork::default(), first, 4000, target);
+        assert!((10..=20).contains(&second), "250 ms hold 14 tokens of 17 ms: {second}");
     }
 }

@@ -10,11 +10,18 @@
 //! ```
 //!
 //! Invariants:
-//! - Order is by [`Rank`]: arrival time plus priority × aging. A sequence is overtaken only by those of lower rank, and
-//!   none that arrives later than the whole priority range × aging is one of them.
-//! - Every running, unpaused sequence computes at least one token per step. The one of lowest rank in its partition is
-//!   never preempted by another's growth, so it ends within its remaining tokens, and then the next is the lowest: a
-//!   waiting sequence runs after at most as many steps as tokens of those ranked before it and of those running.
+//! - Order is by [`Rank`]: arrival time plus priority × aging. One of lower rank has its turn first in every step, and
+//!   none that arrives later than the whole priority range × aging has a lower rank.
+//! - One of higher rank begins before a waiting sequence in two cases: in another partition, when its own has no room; and
+//!   while it waits for a prefix. Its leader, who computes that prefix, then has its turn in its place, so that those
+//!   between the two take nothing from them.
+//! - Every running, unpaused sequence computes at least one token per step. The one of lowest rank in its partition, or
+//!   the leader that it waits for, is never preempted by another's growth, so it ends within its tokens, and then the next
+//!   is the lowest. A waiting sequence begins after at most as many steps as there are tokens in itself, in those ranked
+//!   before it, in those running when it comes, in those that began while it waited for a prefix and still run when that
+//!   is there, and in those of other partitions that began before it.
+//! - Of what a step has for prompts, one takes half at most while others behind it have less to compute. So a short prompt
+//!   does not wait for all of a long one, and the long one keeps half of its speed.
 //! - Only a sequence's own partition pays for it: victims come from there, paused ones first, then the highest rank.
 //! - A prefix that a running sequence is about to compute is computed once: others wait for it, and the next one takes
 //!   over when it is aborted, paused or preempted.

@@ -76,8 +76,10 @@ pub struct Scheduler {
     /// Partitions that lost a sequence in the step being planned, or have no room for the next one waiting; nobody is
     /// admitted there any more in the same step.
     pressed: Vec<PartitionId>,
-    /// Who waited in the step being planned for a prefix that another computes.
-    waited: Vec<SequenceId>,
+    /// Who waited in the step being planned for a prefix, and whose.
+    waited: Vec<(SequenceId, SequenceId)>,
+    /// Leaders that had their turn in the step being planned in the place of a follower of lower rank.
+    ahead: Vec<SequenceId>,
     /// Reused by each step.
     order: Vec<(Rank, SequenceId)>,
     /// How many blocks the last plan named; the next one names about as many.
@@ -104,6 +106,7 @@ impl Scheduler {
             stats: SchedulerStats::default(),
             pressed: Vec::new(),
             waited: Vec::new(),
+            ahead: Vec::new(),
             order: Vec::new(),
             last_blocks: 0,
         })
@@ -183,6 +186,7 @@ impl Scheduler {
         assert!(self.in_flight.len() <= self.config.pipeline_depth, "more steps in flight than configured");
         self.pressed.clear();
         self.waited.clear();
+        self.ahead.clear();
         let blocks = Vec::with_capacity(self.last_blocks);
         let mut plan = StepPlan { step: self.kv.begin_step(), blocks, ..StepPlan::default() };
         self.fill(&mut plan);
@@ -264,9 +268,9 @@ impl Scheduler {
         SchedulerStats { running, waiting, kv: self.kv.usage(), ..self.stats }
     }
 
-    /// Who was passed over in the last plan because another sequence is about to compute its prefix.
+    /// Who was passed over in the last plan because another sequence is about to compute its prefix, and which one.
     #[must_use]
-    pub fn waited_for_prefix(&self) -> &[SequenceId] {
+    pub fn waited_for_prefix(&self) -> &[(SequenceId, SequenceId)] {
         &self.waited
     }
 

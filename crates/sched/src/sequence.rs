@@ -48,7 +48,7 @@ pub struct NewSequence {
 pub enum SequenceStatus {
     /// Holds no blocks.
     Waiting,
-    /// Holds blocks and computes in every step.
+    /// Holds blocks, and computes in every step unless it is paused.
     Running,
 }
 

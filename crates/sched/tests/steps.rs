@@ -21,17 +21,22 @@ fn config() -> SchedulerConfig {
     }
 }
 
+/// A scheduler that has learned nothing yet.
+fn fresh(config: SchedulerConfig, num_blocks: usize) -> Scheduler {
+    let kv = KvCacheConfig { num_blocks, block_size: BLOCK, hash_key: [1; 16], quotas: vec![] };
+    Scheduler::new(config, KvCacheManager::new(&kv).expect("in range")).expect("in range")
+}
+
 /// A scheduler that has learned that steps are fast, so that only the token budget bounds a chunk.
 fn scheduler(config: SchedulerConfig, num_blocks: usize) -> Scheduler {
-    let kv = KvCacheConfig { num_blocks, block_size: BLOCK, hash_key: [1; 16], quotas: vec![] };
-    let mut scheduler = Scheduler::new(config, KvCacheManager::new(&kv).expect("in range")).expect("in range");
-    for salt in 100..104 {
-        let warm_up = NewSequence { salt: Salt(salt), stop: stop(1), ..sequence(numbers(0, 3)) };
+    let longest = (num_blocks * BLOCK).min(config.max_model_len - 1) as u32;
+    let mut scheduler = fresh(config, num_blocks);
+    for (salt, tokens) in [(100, 3), (101, 3), (102, 64), (103, 256)] {
+        let prompt = numbers(0, tokens.min(longest));
+        let warm_up = NewSequence { salt: Salt(salt), stop: stop(1), ..sequence(prompt) };
         scheduler.add(warm_up, Duration::ZERO).expect("fits");
-        let plan = scheduler.schedule();
-        scheduler.update(&plan, &sampled(&plan), Duration::from_micros(10));
+        drain(&mut scheduler);
     }
-    assert!(scheduler.is_idle());
     scheduler
 }
 
@@ -119,6 +124,105 @@ fn a_step_keeps_its_target_once_costs_are_known() {
     assert!(slowest > Duration::ZERO && slowest < Duration::from_millis(115), "{slowest:?}");
 }
 
+/// Plans a step and says that it took 17 ms per token; returns the plan and the time.
+fn run_slowly(scheduler: &mut Scheduler) -> (StepPlan, Duration) {
+    let plan = scheduler.schedule();
+    scheduler.assert_invariants();
+    let elapsed = Duration::from_millis(17) * plan.work.tokens as u32;
+    scheduler.update(&plan, &sampled(&plan), elapsed);
+    (plan, elapsed)
+}
+
+#[test]
+fn a_long_prompt_after_many_single_tokens_is_guessed_once_and_then_known() {
+    for beside_a_decode in [false, true] {
+        let target = Duration::from_millis(250);
+        let mut scheduler = fresh(SchedulerConfig { step_target: target, ..config() }, 256);
+        let single = NewSequence { stop: stop(1000), ..sequence(numbers(0, 1)) };
+        let decode = scheduler.add(single, Duration::ZERO).expect("fits");
+        for _ in 0..300 {
+            run_slowly(&mut scheduler);
+        }
+        if !beside_a_decode {
+            scheduler.end(decode);
+        }
+        scheduler.add(sequence(numbers(1000, 4000)), Duration::from_millis(1)).expect("fits");
+        let (plan, _) = run_slowly(&mut scheduler);
+        assert_eq!(plan.work.tokens, 64, "the first guess is bounded");
+        for step in 0..50 {
+            let (_, elapsed) = run_slowly(&mut scheduler);
+            assert!(elapsed <= target * 4, "step {step} takes {elapsed:?}");
+            assert!(!beside_a_decode || step < 2 || elapsed < target + target / 4, "step {step} takes {elapsed:?}");
+        }
+    }
+}
+
+#[test]
+fn a_short_prompt_does_not_wait_for_all_of_a_long_one() {
+    // 4,000 tokens of 17 ms take 68 s. Of the 58 tokens that a step of 1 s holds the short one gets half; beside a
+    // decode, a step of 250 ms has its minimum of 16 for chunks.
+    for (decodes, steps) in [(false, 1), (true, 3)] {
+        let step_target = Duration::from_millis(250);
+        let mut scheduler = fresh(SchedulerConfig { step_target, ..config() }, 256);
+        if decodes {
+            scheduler.add(NewSequence { stop: stop(1000), ..sequence(numbers(0, 1)) }, Duration::ZERO).expect("fits");
+        }
+        let long = scheduler.add(sequence(numbers(1000, 4000)), Duration::ZERO).expect("fits");
+        for _ in 0..20 {
+            run_slowly(&mut scheduler);
+        }
+        let short = scheduler.add(sequence(numbers(8000, 20)), Duration::from_secs(10)).expect("fits");
+        let mut waited = Duration::ZERO;
+        for step in 1..=steps {
+            let (plan, elapsed) = run_slowly(&mut scheduler);
+            let tokens = |id| plan.rows.iter().find(|row| row.sequence == id).map_or(0, |row| row.tokens.len());
+            waited += elapsed;
+            assert!(tokens(long) >= 8, "the long one goes on: {:?}", rows(&plan));
+            assert_eq!(plan.sampling_rows().any(|row| row.sequence == short), step == steps, "{:?}", rows(&plan));
+        }
+        assert!(waited < Duration::from_millis(1300), "{waited:?}");
+    }
+}
+
+#[test]
+fn a_long_prompt_yields_nothing_to_longer_ones_or_to_those_who_could_not_use_it() {
+    let mut scheduler = scheduler(SchedulerConfig { max_num_seqs: 2, ..config() }, 256);
+    let first = scheduler.add(sequence(numbers(0, 1500)), Duration::ZERO).expect("fits");
+    let longer = scheduler.add(sequence(numbers(4000, 1600)), Duration::from_millis(1)).expect("fits");
+    assert_eq!(rows(&run(&mut scheduler)), [(first.0, 0, 512, false)]);
+    let mut follower = numbers(0, 900);
+    follower.push(TokenId(9));
+    scheduler.add(sequence(follower), Duration::from_millis(2)).expect("fits");
+    let plan = run(&mut scheduler);
+    assert_eq!(rows(&plan), [(first.0, 512, 512, false)], "a follower of its own does not count");
+    let short = scheduler.add(sequence(numbers(8000, 20)), Duration::from_millis(3)).expect("fits");
+    // The longer one comes first and takes the only seat that is left.
+    assert_eq!(rows(&run(&mut scheduler)), [(first.0, 1024, 476, true), (longer.0, 0, 36, false)]);
+    assert_eq!(rows(&run(&mut scheduler)), [(first.0, 1500, 1, true), (longer.0, 36, 511, false)]);
+    assert_eq!(scheduler.status(short), Some(SequenceStatus::Waiting));
+}
+
+#[test]
+fn what_is_cached_begins_at_once_beside_a_step_over_its_target() {
+    let step_target = Duration::from_millis(100);
+    let mut scheduler = scheduler(SchedulerConfig { max_num_seqs: 32, step_target, ..config() }, 256);
+    let prompts: Vec<_> = (0..16).map(|index| numbers(1000 * index, 40)).collect();
+    for prompt in &prompts {
+        scheduler.add(NewSequence { stop: stop(1), ..sequence(prompt.clone()) }, Duration::ZERO).expect("fits");
+    }
+    drain(&mut scheduler);
+    scheduler.add(NewSequence { stop: stop(99), ..sequence(numbers(0, 1)) }, Duration::ZERO).expect("fits");
+    for _ in 0..40 {
+        let plan = scheduler.schedule();
+        scheduler.update(&plan, &sampled(&plan), Duration::from_secs(1));
+    }
+    for prompt in prompts {
+        scheduler.add(sequence(prompt), Duration::from_millis(1)).expect("fits");
+    }
+    let plan = scheduler.schedule();
+    assert_eq!((plan.started.len(), plan.work.tokens), (16, 17), "the decode's token and one for each of them");
+}
+
 #[test]
 fn eight_requests_with_one_prefix_compute_it_once() {
     let mut scheduler = scheduler(config(), 512);
@@ -138,7 +242,8 @@ fn followers_take_over_when_the_leader_is_aborted_or_paused_half_way() {
         let ids = shared_prefix_prompts(&mut scheduler, 8, 900);
         let first = run(&mut scheduler);
         assert_eq!(rows(&first), [(ids[0].0, 0, 512, false)]);
-        assert_eq!(scheduler.waited_for_prefix().len(), 7, "followers wait for what is not scheduled yet");
+        let waited: Vec<_> = ids[1..].iter().map(|&follower| (follower, ids[0])).collect();
+        assert_eq!(scheduler.waited_for_prefix(), waited, "followers wait for what is not scheduled yet");
         if pause {
             scheduler.pause(ids[0]);
         } else {
@@ -156,6 +261,35 @@ fn followers_take_over_when_the_leader_is_aborted_or_paused_half_way() {
 }
 
 #[test]
+fn a_leader_has_its_turn_in_the_place_of_an_urgent_follower() {
+    let mut scheduler = scheduler(SchedulerConfig { max_num_batched_tokens: 64, ..config() }, 256);
+    let patient = NewSequence { priority: 5, ..sequence(numbers(1000, 3000)) };
+    let leader = scheduler.add(patient, Duration::ZERO).expect("fits");
+    assert_eq!(rows(&run(&mut scheduler)), [(leader.0, 0, 64, false)]);
+    let mut prompt = numbers(1000, 128);
+    prompt.extend(numbers(0, 8));
+    let between = NewSequence { priority: 2, ..sequence(numbers(5000, 600)) };
+    let between = scheduler.add(between, Duration::ZERO).expect("fits");
+    let urgent = scheduler.add(sequence(prompt), Duration::from_millis(1)).expect("fits");
+    assert_eq!(rows(&run(&mut scheduler)), [(leader.0, 64, 64, false)], "the one between takes nothing from the two");
+    assert_eq!(scheduler.status(urgent), Some(SequenceStatus::Waiting), "the step is full");
+    let third = [(urgent.0, 128, 8, true), (between.0, 0, 55, false), (leader.0, 128, 1, false)];
+    assert_eq!(rows(&run(&mut scheduler)), third);
+}
+
+#[test]
+fn a_follower_begins_in_the_step_that_completes_what_it_waits_for() {
+    let mut scheduler = scheduler(SchedulerConfig { max_num_batched_tokens: 64, ..config() }, 256);
+    let patient = NewSequence { priority: 5, ..sequence(numbers(1000, 3000)) };
+    let leader = scheduler.add(patient, Duration::ZERO).expect("fits");
+    run(&mut scheduler);
+    let mut prompt = numbers(1000, 96);
+    prompt.extend(numbers(0, 8));
+    let urgent = scheduler.add(sequence(prompt), Duration::ZERO).expect("fits");
+    assert_eq!(rows(&run(&mut scheduler)), [(leader.0, 64, 32, false), (urgent.0, 96, 8, true)]);
+}
+
+#[test]
 fn a_warm_prompt_recomputes_one_token() {
     let mut scheduler = scheduler(config(), 64);
     scheduler.add(sequence(numbers(0, 70)), Duration::ZERO).expect("fits");
@@ -168,21 +302,30 @@ fn a_warm_prompt_recomputes_one_token() {
 
 #[test]
 fn the_newest_of_lowest_priority_is_preempted_and_resumes_from_the_cache() {
-    // Two sequences of 64 + 32 tokens need 6 blocks; there are 5.
-    let mut scheduler = scheduler(config(), 5);
-    let old = scheduler.add(NewSequence { stop: stop(32), ..sequence(numbers(0, 60)) }, Duration::ZERO).expect("fits");
-    let late = Duration::from_millis(5);
-    let new = scheduler.add(NewSequence { stop: stop(32), ..sequence(numbers(500, 60)) }, late).expect("fits");
-    let mut preempted = false;
-    for _ in 0..400 {
-        if scheduler.is_idle() {
-            break;
-        }
-        run(&mut scheduler);
-        preempted |= scheduler.status(old).is_some() && scheduler.status(new) == Some(SequenceStatus::Waiting);
+    // Three sequences of 60 + 32 tokens need 9 blocks; there are 8.
+    let mut scheduler = scheduler(config(), 8);
+    let mut add = |priority, first, millis| {
+        let new = NewSequence { priority, stop: stop(32), ..sequence(numbers(first, 60)) };
+        scheduler.add(new, Duration::from_millis(millis)).expect("fits")
+    };
+    let old = add(1, 0, 0);
+    let newest = add(1, 500, 5);
+    let urgent = add(0, 900, 9);
+    let mut was_preempted = false;
+    let mut resumed_at = None;
+    while !scheduler.is_idle() {
+        let plan = run(&mut scheduler);
         assert_ne!(scheduler.status(old), Some(SequenceStatus::Waiting), "the elder keeps its blocks");
+        assert_ne!(scheduler.status(urgent), Some(SequenceStatus::Waiting), "and so does the urgent one");
+        if was_preempted && resumed_at.is_none() {
+            let row = plan.rows.iter().find(|row| row.sequence == newest);
+            resumed_at = row.map(|row| row.first_position);
+        }
+        was_preempted |= scheduler.status(newest) == Some(SequenceStatus::Waiting);
     }
-    assert!(preempted && scheduler.is_idle() && scheduler.stats().preemptions > 0);
+    assert_eq!(scheduler.stats().preemptions, 1);
+    // It had 65 tokens; its first two blocks are still there when it comes back.
+    assert_eq!(resumed_at, Some(64));
 }
 
 #[test]
@@ -286,6 +429,23 @@ fn pausing_keeps_blocks_until_somebody_needs_them() {
     assert_eq!(scheduler.status(idle), Some(SequenceStatus::Waiting));
     scheduler.resume(idle);
     drain(&mut scheduler);
+}
+
+#[test]
+fn a_paused_sequence_keeps_its_blocks_when_they_do_not_help() {
+    let mut scheduler = scheduler(config(), 8);
+    let idle = scheduler.add(sequence(numbers(0, 20)), Duration::ZERO).expect("fits");
+    let busy = scheduler.add(sequence(numbers(1000, 100)), Duration::ZERO).expect("fits");
+    run(&mut scheduler);
+    scheduler.pause(idle);
+    // 5 blocks do not fit beside the 4 in use, with or without the paused one's.
+    let large = scheduler.add(sequence(numbers(2000, 150)), Duration::ZERO).expect("fits");
+    run(&mut scheduler);
+    assert_eq!(scheduler.status(large), Some(SequenceStatus::Waiting));
+    assert_eq!((scheduler.status(idle), scheduler.stats().preemptions), (Some(SequenceStatus::Running), 0));
+    scheduler.end(busy);
+    assert_eq!(rows(&run(&mut scheduler)), [(large.0, 0, 150, true)]);
+    assert_eq!(scheduler.status(idle), Some(SequenceStatus::Running), "there is room beside it now");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Clients, time and faults around a scheduler, all from one seed; checks what must always hold after each step.
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use sconce_kv::{KvCacheConfig, KvCacheManager, RetentionPlan, Salt, TokenId};
@@ -25,18 +24,36 @@ impl Random {
     }
 }
 
+/// Virtual arrival and id: lower comes first.
+type Rank = (i64, SequenceId);
+
 struct Client {
     salt: Salt,
-    priority: i32,
-    arrived: Duration,
+    rank: Rank,
     prompt_len: usize,
     stop: StopRules,
+    /// Output tokens at most, by its own limit and by what can ever fit.
+    longest: usize,
     tokens: Vec<TokenId>,
     paused: bool,
     started: bool,
     /// Steps it has waited for its first one, and how many it may, by the scheduler's stated bound.
     waited: usize,
     bound: usize,
+    /// Those of higher rank that began while it waited for a prefix. It waits for them only if they still run when the
+    /// prefix is there; until then it waits for its leader, which the bound has already.
+    overtakers: Vec<SequenceId>,
+}
+
+impl Client {
+    /// Steps that waiting for it may take: a step computes one of its tokens at least.
+    fn size(&self) -> usize {
+        self.prompt_len + self.stop.max_tokens + 2
+    }
+
+    fn waits(&self) -> bool {
+        !self.started && !self.paused
+    }
 }
 
 /// What happened over a run, so that a test can tell that the interesting things did happen.
@@ -62,6 +79,9 @@ pub(crate) struct World {
     depth: usize,
     aging: Duration,
     max_model_len: usize,
+    /// Tokens that one sequence of a salt can hold at most: of the commons, and of salt 1.
+    room: [usize; 2],
+    has_quota: bool,
     flying: VecDeque<(StepPlan, Vec<Sampled>)>,
     pub(crate) tally: Tally,
 }
@@ -71,7 +91,8 @@ impl World {
         let mut random = Random(seed.wrapping_mul(0x1000_0001));
         let block_size = [1, 4, 8, 32][random.below(4)];
         let num_blocks = 6 + random.below(60);
-        let quotas = if random.chance(50) { vec![(Salt(1), 2 + random.below(num_blocks / 3))] } else { vec![] };
+        let quota = if random.chance(50) { 2 + random.below(num_blocks / 3) } else { 0 };
+        let quotas = if quota > 0 { vec![(Salt(1), quota)] } else { vec![] };
         let kv = KvCacheConfig { num_blocks, block_size, hash_key: [7; 16], quotas };
         let max_num_seqs = 1 + random.below(10);
         let config = SchedulerConfig {
@@ -92,6 +113,8 @@ impl World {
             depth: config.pipeline_depth,
             aging: config.aging,
             max_model_len: config.max_model_len,
+            room: [(num_blocks - quota) * block_size, quota * block_size],
+            has_quota: quota > 0,
             scheduler: Scheduler::new(config, KvCacheManager::new(&kv).expect("in range")).expect("in range"),
             device: Device::new(num_blocks, block_size),
             clients: HashMap::new(),
@@ -111,8 +134,7 @@ impl World {
         }
         let clients: Vec<SequenceId> = self.clients.keys().copied().collect();
         for id in clients {
-            self.scheduler.resume(id);
-            self.clients.get_mut(&id).expect("listed").paused = false;
+            self.resume(id);
         }
         let mut left = 100_000;
         while !self.scheduler.is_idle() {
@@ -150,10 +172,7 @@ impl World {
                 client.paused = true;
                 self.scheduler.pause(id);
             }
-            8..40 => {
-                client.paused = false;
-                self.scheduler.resume(id);
-            }
+            8..40 => self.resume(id),
             _ => {}
         }
     }
@@ -201,46 +220,65 @@ impl World {
             Err(other) => panic!("{other}"),
         };
         self.device.register(id, mix(salt.0 as u64));
-        let arrived = self.now;
-        let size = tokens.len() + stop.max_tokens;
-        let rank = self.rank_of(id, arrived, priority);
-        let mut bound = size + 8;
-        for (&other, client) in &mut self.clients {
-            let ahead = (client.arrived, client.priority, other);
-            let other_rank = virtual_arrival(self.aging, ahead.0, ahead.1);
-            let runs = self.scheduler.status(other) == Some(SequenceStatus::Running);
-            if (other_rank, other) < rank || runs {
-                bound += client.prompt_len + client.stop.max_tokens + 2;
-            }
-            if rank < (other_rank, other) {
-                client.bound += size + 2;
-            }
-        }
+        let prompt_len = tokens.len();
+        let limit = (self.max_model_len - 1).min(self.room[self.partition(salt)]);
         let client = Client {
             salt,
-            priority,
-            arrived,
-            prompt_len: tokens.len(),
+            rank: (self.now.as_micros() as i64 + self.aging.as_micros() as i64 * i64::from(priority), id),
+            prompt_len,
+            longest: stop.max_tokens.min(limit - prompt_len + 1),
             stop,
             tokens,
             paused: false,
             started: false,
             waited: 0,
-            bound,
+            bound: 0,
+            overtakers: Vec::new(),
         };
+        for other in self.clients.values_mut().filter(|other| client.rank < other.rank) {
+            other.bound += client.size();
+        }
         self.clients.insert(id, client);
+        self.begin_waiting(id);
         Some(id)
     }
 
-    fn rank_of(&self, id: SequenceId, arrived: Duration, priority: i32) -> (i64, SequenceId) {
-        (virtual_arrival(self.aging, arrived, priority), id)
+    fn resume(&mut self, id: SequenceId) {
+        self.scheduler.resume(id);
+        let client = self.clients.get_mut(&id).expect("listed");
+        if std::mem::take(&mut client.paused) {
+            self.begin_waiting(id);
+        }
+    }
+
+    /// From now on it waits for itself, for those that rank before it, and for those that run.
+    fn begin_waiting(&mut self, id: SequenceId) {
+        let client = &self.clients[&id];
+        let counts = |other: &SequenceId, state: &Client| {
+            state.rank <= client.rank || self.scheduler.status(*other) == Some(SequenceStatus::Running)
+        };
+        let ahead = self.clients.iter().filter(|(other, state)| counts(other, state));
+        let bound = client.waited + 8 + ahead.map(|(_, state)| state.size()).sum::<usize>();
+        let client = self.clients.get_mut(&id).expect("listed");
+        client.bound = bound;
+        client.overtakers.clear();
+    }
+
+    fn partition(&self, salt: Salt) -> usize {
+        usize::from(self.has_quota && salt == Salt(1))
     }
 
     fn step(&mut self) {
+        let is_running = |scheduler: &Scheduler, id| scheduler.status(id) == Some(SequenceStatus::Running);
+        let mut begun: Vec<SequenceId> = self.clients.keys().copied().collect();
+        begun.retain(|&id| !is_running(&self.scheduler, id));
         let plan = self.scheduler.schedule();
+        begun.retain(|&id| is_running(&self.scheduler, id));
         self.scheduler.assert_invariants();
         self.check_kv_total();
-        self.check_order(&plan);
+        self.check_rows(&plan);
+        self.check_leaders(&plan, &begun);
+        self.check_order(&plan, &begun);
         self.tally.copies += plan.copies.len() as u64;
         self.tally.waits += self.scheduler.waited_for_prefix().len() as u64;
         if plan.is_empty() {
@@ -303,12 +341,14 @@ impl World {
             assert_eq!(token, next_token(prefix), "{id:?} gives what it gives alone");
             prefix = extend(prefix, token);
         }
-        let longest = client.stop.max_tokens.min(self.max_model_len);
-        let ends_with_stop = output.last().is_some_and(|token| client.stop.stop_tokens.contains(token));
+        let StopRules { min_tokens, stop_tokens, .. } = &client.stop;
+        let stops_at = (*min_tokens..output.len()).find(|&index| stop_tokens.contains(&output[index]));
         match reason {
-            FinishReason::Stop => assert!(ends_with_stop && output.len() > client.stop.min_tokens),
-            FinishReason::Length => assert!(output.len() <= longest && !output.is_empty()),
-            FinishReason::Failed => {}
+            FinishReason::Stop => assert_eq!(stops_at, Some(output.len() - 1), "{id:?} ends with its first stop token"),
+            FinishReason::Length => {
+                assert_eq!((stops_at, output.len()), (None, client.longest), "{id:?} ends at its limit")
+            }
+            FinishReason::Failed => assert!(stops_at.is_none() && output.len() < client.longest, "{id:?} went on"),
         }
     }
 
@@ -317,39 +357,67 @@ impl World {
         assert_eq!(usage.blank + usage.cached + usage.held, usage.total, "free + used = total");
     }
 
+    /// Everyone who runs and is read has a row, unless the tokens in flight reach its limit.
+    fn check_rows(&self, plan: &StepPlan) {
+        for (&id, client) in &self.clients {
+            let rows = self.flying.iter().flat_map(|(plan, _)| plan.sampling_rows());
+            let in_flight = rows.filter(|row| row.sequence == id).count();
+            let is_saturated = client.tokens.len() - client.prompt_len + in_flight >= client.longest;
+            let runs = self.scheduler.status(id) == Some(SequenceStatus::Running);
+            if runs && !client.paused && !is_saturated {
+                assert!(plan.rows.iter().any(|row| row.sequence == id), "{id:?} runs and gets a token");
+            }
+        }
+    }
+
+    /// Who waits for a leader has it computed before anybody begins that ranks behind the two of them.
+    fn check_leaders(&self, plan: &StepPlan, begun: &[SequenceId]) {
+        for (follower, leader) in self.scheduler.waited_for_prefix() {
+            let rank = self.clients[follower].rank;
+            let turn = plan.rows.iter().position(|row| row.sequence == *leader).expect("a leader computes");
+            let before = plan.rows[..turn].iter().map(|row| row.sequence).filter(|id| begun.contains(id));
+            for id in before {
+                assert!(
+                    self.clients[&id].rank < rank,
+                    "{id:?} begins between {leader:?} and its follower {follower:?}"
+                );
+            }
+        }
+    }
+
     /// Nobody is overtaken in its own partition but while it waits for a prefix, and everybody runs within the bound.
-    fn check_order(&mut self, plan: &StepPlan) {
-        let waited = self.scheduler.waited_for_prefix().to_vec();
+    fn check_order(&mut self, plan: &StepPlan, begun: &[SequenceId]) {
+        let follows: HashSet<SequenceId> = self.scheduler.waited_for_prefix().iter().map(|&(id, _)| id).collect();
         for started in &plan.started {
             let client = self.clients.get_mut(&started.sequence).expect("only those who did not end start");
             client.started = true;
             self.tally.cached_tokens += started.cached_tokens as u64;
         }
-        for started in &plan.started {
-            let newcomer = &self.clients[&started.sequence];
-            let size = newcomer.prompt_len + newcomer.stop.max_tokens + 2;
-            let rank = self.rank_of(started.sequence, newcomer.arrived, newcomer.priority);
-            let salt = newcomer.salt;
-            for (&id, client) in &mut self.clients {
-                let overtaken = !client.started
-                    && !client.paused
-                    && (virtual_arrival(self.aging, client.arrived, client.priority), id) < rank;
-                if overtaken {
+        for &id in begun {
+            let newcomer = &self.clients[&id];
+            let (rank, size, partition) = (newcomer.rank, newcomer.size(), self.partition(newcomer.salt));
+            let of_other: HashSet<SequenceId> = self
+                .clients
+                .iter()
+                .filter(|(_, client)| self.partition(client.salt) != partition)
+                .map(|(&other, _)| other)
+                .collect();
+            for (other, client) in self.clients.iter_mut().filter(|(_, client)| client.waits() && client.rank < rank) {
+                if follows.contains(other) {
+                    client.overtakers.push(id);
+                } else {
+                    assert!(of_other.contains(other), "{other:?} is overtaken for no reason");
                     client.bound += size;
-                    let other_salt = client.salt != salt;
-                    assert!(other_salt || waited.contains(&id), "{id:?} is overtaken for no reason");
                 }
             }
         }
-        for (id, client) in &mut self.clients {
-            if !client.started && !client.paused {
-                client.waited += 1;
-                assert!(client.waited <= client.bound, "{id:?} waits longer than the stated bound");
+        let sizes: HashMap<SequenceId, usize> = self.clients.iter().map(|(&id, client)| (id, client.size())).collect();
+        for (id, client) in self.clients.iter_mut().filter(|(_, client)| client.waits()) {
+            if !follows.contains(id) {
+                client.bound += client.overtakers.drain(..).filter_map(|other| sizes.get(&other)).sum::<usize>();
             }
+            client.waited += 1;
+            assert!(client.waited <= client.bound, "{id:?} waits longer than the stated bound");
         }
     }
-}
-
-fn virtual_arrival(aging: Duration, arrived: Duration, priority: i32) -> i64 {
-    arrived.as_micros() as i64 + aging.as_micros() as i64 * i64::from(priority)
 }
