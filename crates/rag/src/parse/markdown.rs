@@ -76,6 +76,8 @@ impl Walker<'_> {
 
     fn start(&mut self, tag: &Tag<'_>, range: Range<usize>) {
         if is_inline(tag) {
+            // Markup within a heading is not part of its text.
+            _ if self.heading.is_some() => {}
             if self.heading.is_none() {
                 self.extend(range);
             }
