@@ -17,7 +17,7 @@ const COMFORTABLE_WORDS: usize = 110;
 const MAX_UNIT_WORDS: usize = 60;
 
 /// Chunks that one document may have; the store numbers them in 16 bits.
-const MAX_CHUNKS: usize = 20_000;
+pub(crate) const MAX_CHUNKS: usize = 20_000;
 
 /// A stretch of one section.
 #[derive(Debug, Clone, PartialEq, Eq)]

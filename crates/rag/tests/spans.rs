@@ -17,6 +17,7 @@ fn markup() -> impl Strategy<Value = String> {
         "| --- | --- |\n",
         "|  |  |\n",
         "Term\n:   Definition\n",
+        "Term\n:   Definition\n\n    Inner\n    :   Deeper\n\n    Other\n    :   Deeper\n\n",
         "> quote\n",
         "```\ncode\n```\n",
         "***bold***",

@@ -73,7 +73,7 @@ fn write_chunks(transaction: &Transaction<'_>, document: i64, prepared: &Prepare
             chunk.span.start,
             chunk.span.end,
             body,
-            encode_units(&chunk.units)
+            encode_units(&chunk.units)?
         ])?;
         index.execute(params![row, title, index_text(&chunk.section), index_text(body)])?;
     }
@@ -102,9 +102,10 @@ pub(super) fn delete_if_detached(transaction: &Transaction<'_>, file: i64) -> Re
     if held { Ok(()) } else { delete_of_file(transaction, file) }
 }
 
-/// Units as `kind start length` triples, starts counted from the end of the unit before.
-fn encode_units(units: &[Unit]) -> String {
-    let mut previous = 0;
+/// Units as `kind start length` triples, starts counted from the end of the unit before. Units that overlap cannot be
+/// written so: they are a fault of ours, and better refused here than found by every search later.
+fn encode_units(units: &[Unit]) -> Result<String> {
+    let mut previous = 0_usize;
     let mut encoded = String::new();
     for unit in units {
         let kind = match unit.kind {
@@ -113,10 +114,14 @@ fn encode_units(units: &[Unit]) -> String {
             UnitKind::Row => 'r',
             UnitKind::TableHead => 'h',
         };
-        encoded.push_str(&format!("{kind} {} {} ", unit.span.start - previous, unit.span.len()));
+        let start = unit.span.start.checked_sub(previous).ok_or_else(|| RagError::Damaged {
+            what: "units of a chunk".into(),
+            reason: format!("one begins at byte {}, and the one before it ends at {previous}", unit.span.start),
+        })?;
+        encoded.push_str(&format!("{kind} {start} {} ", unit.span.len()));
         previous = unit.span.end;
     }
-    encoded
+    Ok(encoded)
 }
 
 /// Reads what [`encode_units`] wrote.
@@ -184,7 +189,9 @@ mod tests {
             Unit { kind: UnitKind::Row, span: 25..30 },
             Unit { kind: UnitKind::Sentence, span: 30..99 },
         ];
-        assert_eq!(decode_units(&encode_units(&units)), Some(units));
+        assert_eq!(decode_units(&encode_units(&units).expect("they ascend")), Some(units.clone()));
+        let descending: Vec<Unit> = units.into_iter().rev().collect();
+        assert!(encode_units(&descending).is_err_and(|error| error.to_string().contains("begins at byte 25")));
         assert_eq!(decode_units("x 1 2"), None);
         assert_eq!(decode_units("s 1"), None);
     }
