@@ -14,6 +14,9 @@ use std::sync::Arc;
 use crate::chunk::MAX_CHUNKS;
 use crate::{RagError, Result};
 
+/// Characters of a source address or of a date; a longer one is none.
+const MAX_FIELD_CHARACTERS: usize = 500;
+
 /// What a document may measure at most.
 #[derive(Debug, Clone, Copy)]
 pub struct ParseLimits {
@@ -99,12 +102,12 @@ pub fn parse_document(file: &str, bytes: &[u8], limits: &ParseLimits) -> Result<
     if document.sections.is_empty() {
         return Err(RagError::NoText { file: file.to_owned() });
     }
-    Ok(document)
-}
-
     if document.sections.len() > MAX_CHUNKS {
         return Err(RagError::TooManyChunks { file: file.to_owned(), limit: MAX_CHUNKS });
     }
+    Ok(document)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Markdown,
@@ -167,11 +170,11 @@ struct Outline<'a> {
     /// Whether the last section is the one below `path`: a section begins with its first block.
     begun: bool,
     gap: bool,
+    /// Where the last block ends.
+    end: usize,
 }
 
 impl<'a> Outline<'a> {
-    /// Where the last block ends.
-    end: usize,
     fn new(text: &'a str) -> Self {
         Self {
             text,
@@ -180,12 +183,12 @@ impl<'a> Outline<'a> {
             date: None,
             sections: Vec::new(),
             path: Vec::new(),
+            begun: false,
             gap: false,
+            end: 0,
         }
     }
-            begun: false,
 
-            end: 0,
     /// A heading of `level` 1 to 6. The first one of level 1 is the title and stands in no path.
     fn heading(&mut self, level: u8, text: &str) {
         let text = furniture::heading(text);
@@ -193,10 +196,10 @@ impl<'a> Outline<'a> {
             return;
         }
         self.gap = false;
+        self.begun = false;
         if level == 1 && self.title.is_none() {
             self.title = Some(text);
             self.path.clear();
-        self.begun = false;
         } else {
             self.path.retain(|(above, _)| *above < level);
             self.path.push((level, text.into()));
@@ -208,11 +211,11 @@ impl<'a> Outline<'a> {
     fn block(&mut self, kind: BlockKind, span: Range<usize>) {
         let span = crate::sentence::trim(self.text, span);
         let slice = &self.text[span.clone()];
-        if !slice.chars().any(char::is_alphanumeric) {
-            return;
-        }
         if span.start < self.end {
             tracing::debug!(?span, end = self.end, "a block inside the one before it is not taken twice");
+            return;
+        }
+        if !slice.chars().any(char::is_alphanumeric) {
             return;
         }
         if furniture::is_furniture(slice) {
@@ -253,14 +256,18 @@ impl<'a> Outline<'a> {
         true
     }
 
+    /// Something that the document says of itself, unless it said so before. A title is bounded like every heading; an
+    /// address that is cut leads nowhere, so one that is too long is left out.
     fn field(&mut self, name: furniture::Field, value: &str) {
-        let slot = match name {
-            furniture::Field::Title => &mut self.title,
-            furniture::Field::Source => &mut self.source,
-            furniture::Field::Date => &mut self.date,
+        let fits = value.chars().nth(MAX_FIELD_CHARACTERS).is_none();
+        let (slot, value) = match name {
+            furniture::Field::Title => (&mut self.title, furniture::heading(value)),
+            furniture::Field::Source if fits => (&mut self.source, value.to_owned()),
+            furniture::Field::Date if fits => (&mut self.date, value.to_owned()),
+            furniture::Field::Source | furniture::Field::Date => return,
         };
         if slot.is_none() && !value.is_empty() {
-            *slot = Some(value.to_owned());
+            *slot = Some(value);
         }
     }
 

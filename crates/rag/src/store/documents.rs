@@ -10,7 +10,7 @@ use super::types::SourceDocument;
 use crate::analyze::index_text;
 use crate::chunk::{Chunk, Unit, UnitKind, chunk_document};
 use crate::parse::{Document, ParseLimits, parse_document};
-use crate::role::role_names;
+use crate::role::{RoleName, role_names};
 use crate::{RagError, Result};
 
 /// Bits of a chunk's rowid that hold its ordinal; the document's rowid is above them.
@@ -25,13 +25,15 @@ pub(crate) fn chunk_rows(document: i64) -> Range<i64> {
 pub(super) struct Prepared {
     pub(super) document: Document,
     chunks: Vec<Chunk>,
+    names: Vec<RoleName>,
 }
 
 /// Parses and cuts a file.
 pub(super) fn prepare(file: &str, bytes: &[u8], limits: &ParseLimits) -> Result<Prepared> {
     let document = parse_document(file, bytes, limits)?;
     let chunks = chunk_document(file, &document)?;
-    Ok(Prepared { document, chunks })
+    let names = role_names(&document.title);
+    Ok(Prepared { document, chunks, names })
 }
 
 /// Writes a document for `file` in place of the one it had, and points the file's attachments at it.
@@ -49,7 +51,7 @@ pub(super) fn replace(transaction: &Transaction<'_>, file: i64, prepared: &Prepa
     write_chunks(transaction, document, prepared)?;
     let mut insert =
         transaction.prepare_cached("INSERT OR IGNORE INTO role_names (phrase, document, whole) VALUES (?1, ?2, ?3)")?;
-    for name in role_names(title) {
+    for name in &prepared.names {
         insert.execute(params![name.phrase, document, name.whole])?;
     }
     transaction.execute(
