@@ -188,7 +188,7 @@ fn spoken_of(query: &Query, stems: &HashSet<String>, is_named: bool, above: impl
 
 /// [`named_share`] of a row's label; 0 for a row without one.
 fn label_share(query: &Query, row: &str) -> f64 {
-    match row.split_once(['|', '\n']) {
+    match row.split_once(['|', '\n']).or_else(|| row.split_once(": ")) {
         Some((label, _)) => named_share(query, label),
         None => 0.0,
     }
