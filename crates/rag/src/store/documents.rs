@@ -38,15 +38,11 @@ pub(super) fn prepare(file: &str, bytes: &[u8], limits: &ParseLimits) -> Result<
 
 /// Writes a document for `file` in place of the one it had, and points the file's attachments at it.
 pub(super) fn replace(transaction: &Transaction<'_>, file: i64, prepared: &Prepared) -> Result<i64> {
-    let version: Option<i64> =
-        transaction.query_row("SELECT version FROM documents WHERE file = ?1", [file], |row| row.get(0)).optional()?;
     delete_of_file(transaction, file)?;
     let Document { title, source, date, text, .. } = &prepared.document;
     transaction
-        .prepare_cached(
-            "INSERT INTO documents (file, version, title, source, date, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![file, version.unwrap_or(0) + 1, title, source, date, text])?;
+        .prepare_cached("INSERT INTO documents (file, title, source, date, text) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![file, title, source, date, text])?;
     let document = transaction.last_insert_rowid();
     write_chunks(transaction, document, prepared)?;
     let mut insert =
