@@ -82,7 +82,6 @@ CREATE VIRTUAL TABLE IF NOT EXISTS chunk_index USING fts5 (
     title, section, body, tokenize = \"unicode61 remove_diacritics 0 tokenchars '.'\"
 );
 INSERT INTO chunk_index (chunk_index, rank) VALUES ('secure-delete', 1);
-CREATE VIRTUAL TABLE IF NOT EXISTS chunk_terms USING fts5vocab (chunk_index, row);
 ";
 
 /// Sets the connection up and makes the tables in an empty file.
