@@ -1,4 +1,4 @@
-//! Cuts a document into chunks: by section, bounded in words, each a slice of the source text, with the units (sentences,
+//! Cuts a document into chunks: by section, bounded in words and bytes, each a slice of the source text, with the units (sentences,
 //! items, rows) that an answer can quote. No storage and no ranking.
 
 use std::ops::Range;
@@ -10,6 +10,9 @@ use crate::{RagError, Result};
 /// Words of a chunk at most.
 pub const MAX_CHUNK_WORDS: usize = 220;
 
+/// Bytes of a chunk at most, for text that has long words or none: writing without spaces, encoded data.
+pub const MAX_CHUNK_BYTES: usize = 4 << 10;
+
 /// A chunk of at least this many words ends at the next block that would not fit, rather than inside it.
 const COMFORTABLE_WORDS: usize = 110;
 
@@ -17,7 +20,7 @@ const COMFORTABLE_WORDS: usize = 110;
 const MAX_UNIT_WORDS: usize = 60;
 
 /// Chunks that one document may have; the store numbers them in 16 bits.
-const MAX_CHUNKS: usize = 20_000;
+pub(crate) const MAX_CHUNKS: usize = 20_000;
 
 /// A stretch of one section.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +90,8 @@ fn cut_section(text: &str, section: &Section, chunks: &mut Vec<Chunk>) {
         }
         for unit in units {
             let words = count_words(text, &unit.span);
-            if open_words + words > MAX_CHUNK_WORDS {
+            let start = open.first().map_or(unit.span.start, |first| first.span.start);
+            if open_words + words > MAX_CHUNK_WORDS || unit.span.end - start > MAX_CHUNK_BYTES {
                 close(&mut open);
                 open_words = 0;
             }
@@ -105,7 +109,8 @@ fn units_of_block(text: &str, kind: BlockKind, span: Range<usize>) -> Vec<Unit> 
         BlockKind::Row => UnitKind::Row,
         BlockKind::TableHead => UnitKind::TableHead,
     };
-    if kind != UnitKind::Sentence && count_words(text, &span) <= MAX_UNIT_WORDS {
+    let is_short = span.len() <= MAX_CHUNK_BYTES && count_words(text, &span) <= MAX_UNIT_WORDS;
+    if kind != UnitKind::Sentence && is_short {
         return vec![Unit { kind, span }];
     }
     let kind = if kind == UnitKind::TableHead { kind } else { UnitKind::Sentence };
@@ -116,23 +121,30 @@ fn units_of_block(text: &str, kind: BlockKind, span: Range<usize>) -> Vec<Unit> 
         .collect()
 }
 
-/// A sentence that would not fit into one chunk falls into runs of words that do.
+/// A sentence that would not fit into one chunk falls into runs of words that do. A word that would not is cut between two
+/// characters.
 fn cut_long(text: &str, span: Range<usize>) -> Vec<Range<usize>> {
-    let slice = &text[span.clone()];
     let mut pieces = Vec::new();
-    let (mut start, mut words, mut inside) = (0, 0, false);
-    for (at, character) in slice.char_indices() {
-        let space = character.is_whitespace();
-        if !space && !inside {
-            if words == MAX_CHUNK_WORDS {
-                pieces.push(trim(text, span.start + start..span.start + at));
-                (start, words) = (at, 0);
-            }
-            words += 1;
+    let (mut start, mut words, mut word) = (span.start, 0, None);
+    let mut cut = |from: usize, at: usize| {
+        pieces.push(trim(text, from..at));
+        at
+    };
+    for (offset, character) in text[span.clone()].char_indices() {
+        let at = span.start + offset;
+        let begins = !character.is_whitespace() && word.is_none();
+        if begins && words == MAX_CHUNK_WORDS {
+            (start, words) = (cut(start, at), 0);
         }
-        inside = !space;
+        while at + character.len_utf8() - start > MAX_CHUNK_BYTES {
+            start = cut(start, word.filter(|word| *word > start).unwrap_or(at));
+            words = usize::from(word.is_some());
+        }
+        words += usize::from(begins);
+        word = if character.is_whitespace() { None } else { word.or(Some(at)) };
     }
-    pieces.push(trim(text, span.start + start..span.end));
+    cut(start, span.end);
+    pieces.retain(|piece| !piece.is_empty());
     pieces
 }
 
@@ -169,6 +181,27 @@ mod tests {
         for chunk in &chunks {
             assert!(document.text[chunk.span.clone()].split_whitespace().count() <= MAX_CHUNK_WORDS);
         }
+    }
+
+    #[test]
+    fn no_chunk_has_more_bytes_than_the_bound_and_no_letter_is_lost() {
+        // Words without end, words of many bytes, a row of both, and writing without spaces.
+        for body in ["é".repeat(9_000), format!("{} ", "long".repeat(80)).repeat(60), "面包师每天做面包".repeat(500)]
+        {
+            for markdown in [format!("# T\n\nAn apple. {body}\n"), format!("# T\n\n* {body}\n* next\n")] {
+                let (document, chunks) = chunks_of(&markdown);
+                let pieces: Vec<&str> = chunks.iter().map(|chunk| &document.text[chunk.span.clone()]).collect();
+                assert!(pieces.iter().all(|piece| piece.len() <= MAX_CHUNK_BYTES));
+                let letters = |text: &str| text.chars().filter(|character| character.is_alphabetic()).count();
+                assert_eq!(pieces.iter().map(|piece| letters(piece)).sum::<usize>(), letters(&markdown) - 1);
+            }
+        }
+    }
+
+    #[test]
+    fn two_units_far_apart_are_two_chunks() {
+        let (_, chunks) = chunks_of(&format!("# T\n\nBefore.{}After.\n", "\n".repeat(10_000)));
+        assert_eq!(chunks.len(), 2);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use answer::{
     REFUSAL, Route, answer,
 };
 pub use attributes::{AttributeValue, Attributes, Filter, Metadata};
-pub use chunk::{Chunk, MAX_CHUNK_WORDS, Unit, UnitKind, chunk_document};
+pub use chunk::{Chunk, MAX_CHUNK_BYTES, MAX_CHUNK_WORDS, Unit, UnitKind, chunk_document};
 pub use error::RagError;
 pub use ingest::{FileOutcome, IngestOptions, IngestReport, Progress, SkippedFile};
 pub use parse::{Block, BlockKind, Document, ParseLimits, Section, parse_document};

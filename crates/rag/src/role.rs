@@ -1,6 +1,8 @@
 //! Names under which a document's role can be asked for, made from its title, and the places of a question where such a
 //! name can stand. No storage: the store keeps the names, retrieval looks them up.
 
+use std::collections::HashSet;
+
 use crate::analyze::{Word, content_stems};
 
 /// Most content words that a role's name may have; longer titles are documents about something else.
@@ -19,36 +21,47 @@ pub(crate) struct RoleName {
 /// and "exhibit designers".
 pub(crate) fn role_names(title: &str) -> Vec<RoleName> {
     let mut names = Vec::new();
-    push(&mut names, title, true);
+    let mut seen = HashSet::new();
+    let mut push = |text: &str, whole: bool| {
+        let stems = content_stems(text);
+        if stems.is_empty() || stems.len() > MAX_NAME_WORDS {
+            return;
+        }
+        let phrase = stems.join(" ");
+        if seen.insert(phrase.clone()) {
+            names.push(RoleName { phrase, whole });
+        }
+    };
+    push(title, true);
     let parts = parts_of(title);
     if parts.len() > 1 {
-        for (index, part) in parts.iter().enumerate() {
+        for (part, head) in parts.iter().zip(heads_of(&parts)) {
             if names_people(part) {
-                push(&mut names, part, false);
+                push(part, false);
                 continue;
             }
             // A part without a head of its own borrows the tail of the next part that has one.
-            let Some(head) = parts[index + 1..].iter().find(|later| names_people(later)) else { continue };
+            let Some(head) = head else { continue };
             let words: Vec<&str> = head.split_whitespace().collect();
-            for tail in 1..=words.len() {
-                if tail < words.len() || words.len() == 1 {
-                    push(&mut names, &format!("{part} {}", words[words.len() - tail..].join(" ")), false);
-                }
+            let longest = (words.len() - 1).clamp(1, MAX_NAME_WORDS);
+            for tail in 1..=longest {
+                push(&format!("{part} {}", words[words.len() - tail..].join(" ")), false);
             }
         }
     }
     names
 }
 
-fn push(names: &mut Vec<RoleName>, text: &str, whole: bool) {
-    let stems = content_stems(text);
-    if stems.is_empty() || stems.len() > MAX_NAME_WORDS {
-        return;
+/// For each part the next one that names people, itself included.
+fn heads_of(parts: &[String]) -> Vec<Option<&String>> {
+    let mut heads = Vec::with_capacity(parts.len());
+    let mut head = None;
+    for part in parts.iter().rev() {
+        head = if names_people(part) { Some(part) } else { head };
+        heads.push(head);
     }
-    let phrase = stems.join(" ");
-    if !names.iter().any(|name| name.phrase == phrase) {
-        names.push(RoleName { phrase, whole });
-    }
+    heads.reverse();
+    heads
 }
 
 /// The members of a title's list: split at commas, slashes, "and" and "including".
@@ -132,6 +145,12 @@ mod tests {
     #[test]
     fn an_example_after_including_can_be_asked_for() {
         assert!(phrases("Atmospheric Scientists, Including Meteorologists").contains(&"meteorologist".to_owned()));
+    }
+
+    #[test]
+    fn a_title_of_many_parts_costs_by_its_length() {
+        assert!(phrases(&"Baker, ".repeat(50_000)).is_empty());
+        assert_eq!(phrases(&format!("{}Cooks", "Baker, ".repeat(50_000))), ["baker cook", "cook"]);
     }
 
     #[test]

@@ -435,6 +435,28 @@ fn a_folder_is_ingested_once_and_changes_make_versions() {
 }
 
 #[test]
+fn a_version_stands_for_one_content_also_after_the_document_was_forgotten() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let path = scratch.path().join("bakers.md");
+    let store = Store::in_memory().expect("a store in memory");
+    let version_of = |pay: &str| {
+        std::fs::write(&path, BAKERS.replace("36,650", pay)).expect("written");
+        let vector_store = store.create_vector_store("roles", &Metadata::new()).expect("a vector store").id;
+        assert_eq!(ingest(&store, &vector_store, scratch.path()).0.skipped.len(), 0);
+        let file = store.list_files(None, &ListOptions::default()).expect("a list").data[0].id.clone();
+        (store.source_document(&file).expect("the document").version, vector_store, file)
+    };
+    let (first, vector_store, file) = version_of("36,650");
+    store.detach(&vector_store, &file).expect("detached");
+    let (second, vector_store, _) = version_of("40,000");
+    store.delete_vector_store(&vector_store).expect("deleted");
+    let (third, vector_store, file) = version_of("50,000");
+    store.detach(&vector_store, &file).expect("detached");
+    let (again, ..) = version_of("50,000");
+    assert_eq!((first, second, third, again), (1, 2, 3, 3));
+}
+
+#[test]
 fn folders_that_cannot_be_walked_are_errors() {
     let fixture = fixture();
     let scratch = tempfile::tempdir().expect("a scratch folder");

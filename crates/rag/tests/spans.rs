@@ -1,7 +1,7 @@
 //! Property tests: whatever the bytes are, parsing never panics, and every chunk and unit is a slice of the source text.
 
 use proptest::prelude::*;
-use sconce_rag::{MAX_CHUNK_WORDS, ParseLimits, RagError, chunk_document, parse_document};
+use sconce_rag::{MAX_CHUNK_BYTES, MAX_CHUNK_WORDS, ParseLimits, RagError, chunk_document, parse_document};
 
 /// Pieces that mean something to one of the parsers, glued together at random.
 fn markup() -> impl Strategy<Value = String> {
@@ -17,6 +17,7 @@ fn markup() -> impl Strategy<Value = String> {
         "| --- | --- |\n",
         "|  |  |\n",
         "Term\n:   Definition\n",
+        "Term\n:   Definition\n\n    Inner\n    :   Deeper\n\n    Other\n    :   Deeper\n\n",
         "> quote\n",
         "```\ncode\n```\n",
         "***bold***",
@@ -87,6 +88,7 @@ fn check(file: &str, bytes: &[u8]) -> Result<(), TestCaseError> {
         let words: usize =
             chunk.units.iter().map(|unit| document.text[unit.span.clone()].split_whitespace().count()).sum();
         prop_assert!(words <= MAX_CHUNK_WORDS, "{words} words");
+        prop_assert!(chunk.span.len() <= MAX_CHUNK_BYTES, "{} bytes", chunk.span.len());
         let mut end = chunk.span.start;
         for unit in &chunk.units {
             prop_assert!(unit.span.start >= end && unit.span.end <= chunk.span.end && !unit.span.is_empty());

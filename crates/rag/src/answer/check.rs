@@ -1,13 +1,12 @@
-//! Checks a generated text: each sentence names passages that exist, its figures stand there exactly, and most of its
-//! content words do. Gives the units of the source that support each sentence. Strict on purpose: a failure costs only the
-//! fluency of the answer, since verbatim sentences take its place.
+//! Checks a generated text: each sentence names passages that exist, its figures stand there exactly, units of them support
+//! it (`support` finds them), and those deny what it denies. Strict on purpose: a failure costs only the fluency of the
+//! answer, since verbatim sentences take its place.
 
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::Claim;
+use super::{Claim, support};
 use crate::analyze::{Word, words};
-use crate::chunk::UnitKind;
 use crate::retrieve::Hit;
 use crate::sentence::sentences;
 
@@ -15,10 +14,6 @@ use crate::sentence::sentences;
 const MAX_ANSWER_BYTES: usize = 8 << 10;
 /// Sentences of a generated answer at most, for the same reason.
 const MAX_SENTENCES: usize = 32;
-/// Share of a sentence's content words that its passages must hold.
-const LEAST_SUPPORT: f64 = 0.6;
-/// Units cited for one sentence at most.
-const MAX_UNITS: usize = 3;
 /// Words that turn a statement round; `n't` does too.
 const NEGATIONS: &[&str] = &[
     "no", "not", "never", "none", "neither", "nor", "nobody", "nothing", "without", "cannot", "hardly", "rarely",
@@ -26,10 +21,10 @@ const NEGATIONS: &[&str] = &[
 ];
 
 /// A sentence of the answer with the passages it names.
-struct Sentence {
+pub(super) struct Sentence {
     /// Its words, without the brackets.
-    text: String,
-    span: Range<usize>,
+    pub(super) text: String,
+    pub(super) span: Range<usize>,
     /// Numbers in its brackets.
     passages: Vec<usize>,
 }
@@ -60,12 +55,8 @@ pub(super) fn check(text: &str, hits: &[Hit], order: &[usize]) -> Result<Vec<Cla
             let Some(hit) = hit else { return Err(format!("there is no passage [{number}]")) };
             cited.push((*number, *hit));
         }
-        supports(&sentence, &cited, hits)?;
-        let chosen = claims_of(&sentence, &cited, hits);
-        if chosen.is_empty() {
-            // Its words may all stand in the title and the headings, which are no statement.
-            return Err(format!("no sentence of the passage named says: {}", sentence.text));
-        }
+        holds_figures(&sentence, &cited, hits)?;
+        let chosen = support::claims_of(&sentence, &cited, hits)?;
         agrees(&sentence, &chosen, hits)?;
         claims.extend(chosen);
     }
@@ -75,30 +66,16 @@ pub(super) fn check(text: &str, hits: &[Hit], order: &[usize]) -> Result<Vec<Cla
     Ok(claims)
 }
 
-/// Whether the cited passages hold the sentence's figures and enough of its words.
-fn supports(sentence: &Sentence, cited: &[(usize, usize)], hits: &[Hit]) -> Result<(), String> {
-    let mut stems = HashSet::new();
-    let mut normals = HashSet::new();
-    for (_, hit) in cited {
-        let hit = &hits[*hit];
-        for word in words(&hit.title).into_iter().chain(words(&hit.section)) {
-            stems.insert(word.stem);
+/// Whether the cited passages hold the sentence's figures at all.
+fn holds_figures(sentence: &Sentence, cited: &[(usize, usize)], hits: &[Hit]) -> Result<(), String> {
+    let held: HashSet<String> =
+        cited.iter().flat_map(|(_, hit)| words(&hits[*hit].text)).map(|word| word.normal).collect();
+    match words(&sentence.text).iter().find(|word| word.is_figure() && !held.contains(&word.normal)) {
+        Some(Word { normal, .. }) => {
+            Err(format!("the figure {normal} is not in the passage named for: {}", sentence.text))
         }
-        for word in words(&hit.text) {
-            stems.insert(word.stem);
-            normals.insert(word.normal);
-        }
+        None => Ok(()),
     }
-    let said = words(&sentence.text);
-    if let Some(figure) = said.iter().find(|word| word.is_figure() && !normals.contains(&word.normal)) {
-        return Err(format!("the figure {} is not in the passage named for: {}", figure.normal, sentence.text));
-    }
-    let content: Vec<&Word> = said.iter().filter(|word| !word.stop).collect();
-    let found = content.iter().filter(|word| stems.contains(&word.stem)).count();
-    if content.is_empty() || (found as f64) < LEAST_SUPPORT * content.len() as f64 {
-        return Err(format!("{found} of {} words are in the passage named for: {}", content.len(), sentence.text));
-    }
-    Ok(())
 }
 
 /// Whether the sentence and the units that support it deny alike: a "not" may neither be added nor dropped.
@@ -117,39 +94,6 @@ fn denies(text: &str) -> bool {
     lower.contains("n't")
         || lower.contains("n’t")
         || words(text).iter().any(|word| NEGATIONS.contains(&word.normal.as_str()))
-}
-
-/// The units of the cited passages that say what the sentence says: the best one, and more while figures are missing.
-fn claims_of(sentence: &Sentence, cited: &[(usize, usize)], hits: &[Hit]) -> Vec<Claim> {
-    let said = words(&sentence.text);
-    let content: HashSet<&str> = said.iter().filter(|word| !word.stop).map(|word| word.stem.as_str()).collect();
-    let mut missing: HashSet<&str> =
-        said.iter().filter(|word| word.is_figure()).map(|word| word.normal.as_str()).collect();
-    let mut units = Vec::new();
-    for (number, hit) in cited {
-        for unit in hits[*hit].units.iter().filter(|unit| unit.kind != UnitKind::TableHead) {
-            let Some(slice) = hits[*hit].slice(&unit.span) else { continue };
-            units.push((*number, *hit, unit.span.clone(), words(slice)));
-        }
-    }
-    let mut claims = Vec::new();
-    while claims.len() < MAX_UNITS && (claims.is_empty() || !missing.is_empty()) {
-        let worth = |unit: &(usize, usize, Range<usize>, Vec<Word>)| {
-            let stems: HashSet<&str> = unit.3.iter().map(|word| word.stem.as_str()).collect();
-            let figures = unit.3.iter().filter(|word| missing.contains(word.normal.as_str())).count();
-            (figures, stems.intersection(&content).count())
-        };
-        // The first of equals: the place nearest to the beginning.
-        let best = units.iter().enumerate().map(|(index, unit)| (worth(unit), std::cmp::Reverse(index))).max();
-        let Some(((figures, shared), std::cmp::Reverse(index))) = best else { break };
-        if figures + shared == 0 || (!claims.is_empty() && figures == 0) {
-            break;
-        }
-        let (number, hit, span, unit) = units.remove(index);
-        missing.retain(|figure| !unit.iter().any(|word| word.normal == **figure));
-        claims.push(Claim { number, hit, source_span: span, answer_span: sentence.span.clone() });
-    }
-    claims
 }
 
 /// Sentences with the brackets that stand inside or right behind them. A line break ends a sentence.
@@ -221,7 +165,7 @@ fn numbers(inside: &str) -> Option<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Attributes, Unit};
+    use crate::{Attributes, Unit, UnitKind};
 
     fn hit(text: &str) -> Hit {
         let units = sentences(text).into_iter().map(|span| Unit { kind: UnitKind::Sentence, span }).collect();
@@ -272,6 +216,65 @@ mod tests {
             let found = quotes(answer).expect_err(answer);
             assert!(found.contains(problem), "{answer}: {found}");
         }
+    }
+
+    const WAGES: &str = "The median annual wage for bakers was $36,650 in May 2024. The lowest 10 percent earned less than \
+        $27,930, and the highest 10 percent earned more than $48,660. Bakers held 249,100 jobs. Employment is projected to \
+        grow 6 percent from 2024 to 2034.";
+
+    #[test]
+    fn a_figure_does_not_stand_for_what_another_sentence_says() {
+        for answer in [
+            "The median annual wage for bakers was $27,930 [1].",
+            "The median annual wage for bakers, in May 2024, was $27,930 [1].",
+            "The median annual wage for bakers and tortilla makers was $27,930 [1].",
+            "Bakers held 249,100 jobs, and the median annual wage for bakers was $48,660 [1].",
+            "The median annual wage was $27,930 and the lowest 10 percent earned less than $36,650 [1].",
+            "Bakers held 36,650 jobs [1].",
+            "The median annual wage for bakers was $36,650 in May 2034 [1].",
+        ] {
+            let problem = check(answer, &[hit(WAGES)], &[0]).err();
+            assert!(problem.is_some_and(|problem| problem.contains("says the rest of")), "{answer}");
+        }
+        for (answer, units) in [
+            ("The median annual wage for bakers was $36,650 [1].", 1),
+            ("In May 2024 bakers earned a median wage of $36,650 [1].", 1),
+            ("In 2024, the lowest 10 percent of bakers earned less than $27,930 [1].", 2),
+            ("The lowest 10 percent earned less than $27,930 and the highest 10 percent more than $48,660 [1].", 1),
+            ("The median wage was $36,650 in May 2024, while the lowest 10 percent earned less than $27,930 [1].", 2),
+            ("Bakers held 249,100 jobs and had a median annual wage of $36,650 [1].", 2),
+            ("Employment of bakers will grow 6% from 2024 to 2034 [1].", 1),
+        ] {
+            let claims = check(answer, &[hit(WAGES)], &[0]).unwrap_or_else(|problem| panic!("{answer}: {problem}"));
+            assert_eq!(claims.len(), units, "{answer}");
+        }
+    }
+
+    #[test]
+    fn words_are_gathered_from_few_units_and_a_list_is_one() {
+        let mut hits =
+            [hit("Bakers do the following: Mix dough. Weigh flour. Watch ovens. Clean tins. Sell bread. Count \
+            coins.")];
+        let answer = "Bakers mix dough, weigh flour, watch ovens, clean tins, sell bread and count coins [1].";
+        let problem = check(answer, &hits, &[0]).err().expect("from six sentences");
+        assert!(problem.contains("7 of 13 words"), "{problem}");
+        hits[0].units[1..].iter_mut().for_each(|unit| unit.kind = UnitKind::Item);
+        assert!(check(answer, &hits, &[0]).is_ok());
+    }
+
+    #[test]
+    fn a_row_is_read_with_the_head_of_its_table_and_its_lead() {
+        let text = "Bakers work in these industries: Industry | Share of jobs. Grocery stores | 32%.";
+        let mut hits = [hit(text)];
+        let split = text.find("Industry").expect("a head");
+        let row = text.find("Grocery").expect("a row");
+        hits[0].units = vec![
+            Unit { kind: UnitKind::Sentence, span: 0..split - 1 },
+            Unit { kind: UnitKind::TableHead, span: split..row - 1 },
+            Unit { kind: UnitKind::Row, span: row..text.len() },
+        ];
+        assert!(check("The share of jobs in grocery stores is 32% [1].", &hits, &[0]).is_ok());
+        assert!(check("Bakers in the industry of rockets and planes number 32 [1].", &hits, &[0]).is_err());
     }
 
     #[test]

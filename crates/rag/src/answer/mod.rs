@@ -6,6 +6,7 @@ mod check;
 mod prompt;
 mod quote;
 mod sources;
+mod support;
 
 use std::ops::Range;
 

@@ -38,12 +38,23 @@ const LATER_LOSS: f64 = 0.02;
 const MOST_LATER_LOSS: f64 = 0.3;
 /// Prose without an end is a caption or a heading that was not marked as one.
 const FRAGMENT_LOSS: f64 = 0.2;
+/// Beginnings, in lower case, of sentences that speak of the page and tell of the role only where to look.
+const POINTERS: &[&str] = &[
+    "for more information",
+    "learn more",
+    "explore ",
+    "this table",
+    "the table below",
+    "the link below",
+    "the following are examples",
+];
+const POINTER_LOSS: f64 = 0.2;
 /// Share of what is asked about a role that a unit must speak of to be an answer.
 const LEAST_ASKED: f64 = 0.5;
 /// The same where the document's role is named and a topic is spoken of: the other words are then only the asker's.
 const LEAST_ASKED_OF_ROLE: f64 = 0.25;
 /// Further units must come this near to the best one.
-const NEAR_BEST: f64 = 0.8;
+const NEAR_BEST: f64 = 0.87;
 /// Units that share this much of their words say the same.
 const SAME: f64 = 0.7;
 
@@ -97,11 +108,11 @@ pub(super) fn choose(found: &Found, most: usize) -> Vec<Quote> {
 }
 
 /// Units of a hit as they can be quoted, longer ones beside the single ones: a sentence that ends with a colon takes its list
-/// or table along, a question the sentence that answers it.
+/// or table along, a question or a label the sentence after it.
 fn quotable(hit: &Hit) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     let mut list: Option<(Unit, usize)> = None;
-    let mut question: Option<usize> = None;
+    let mut label: Option<usize> = None;
     for unit in &hit.units {
         let text = hit.slice(&unit.span).unwrap_or("");
         let words = text.split_whitespace().count();
@@ -114,10 +125,10 @@ fn quotable(hit: &Hit) -> Vec<Unit> {
             _ => units.extend(list.take().map(|(list, _)| list)),
         }
         if is_sentence {
-            if let Some(start) = question.take() {
+            if let Some(start) = label.take() {
                 units.push(Unit { kind: UnitKind::Sentence, span: start..unit.span.end });
             }
-            question = text.ends_with('?').then_some(unit.span.start);
+            label = is_label(text).then_some(unit.span.start);
             list = text.ends_with(':').then(|| (unit.clone(), words));
         }
         units.push(unit.clone());
@@ -130,12 +141,18 @@ fn quotable(hit: &Hit) -> Vec<Unit> {
 fn judge(query: &Query, index: usize, hit: &Hit, above: &Above, unit: &Unit) -> Option<Quote> {
     let text = hit.slice(&unit.span)?;
     let end = text.trim_end_matches(['*', '_', '"', '”', '’', ')', ']']).chars().next_back();
-    // A question is the label of its answer, and what ends with a colon introduces what is not here.
-    if unit.kind == UnitKind::TableHead || matches!(end, Some('?' | ':')) {
+    // A label says nothing alone, and what ends with a colon introduces what is not here.
+    let is_alone = unit.kind == UnitKind::Sentence && is_label(text);
+    if unit.kind == UnitKind::TableHead || is_alone || matches!(end, Some('?' | ':')) {
         return None;
     }
     let said = words(text);
-    let stems: HashSet<String> = said.iter().filter(|word| !word.stop).map(|word| word.stem.clone()).collect();
+    let mut stems: HashSet<String> = said.iter().filter(|word| !word.stop).map(|word| word.stem.clone()).collect();
+    let is_list = unit.kind == UnitKind::Sentence && introduces(text);
+    if !is_list {
+        // What bakers do is told by "Bakers do the following:" and its list, not by a road that they are following.
+        stems.remove("follow");
+    }
     let is_named = query.role_strength(hit.chunk_id >> CHUNK_BITS) > 0.0;
     let mut score = (1.0 - HIT_SHARE)
         * spoken_of(query, &stems, is_named, |stem, role| above.weight(stem, role, unit))?
@@ -149,9 +166,12 @@ fn judge(query: &Query, index: usize, hit: &Hit, above: &Above, unit: &Unit) -> 
     if query.wants_figure {
         score += if said.iter().any(Word::is_figure) { FIGURE_BONUS } else { -NO_FIGURE_LOSS };
     }
-    let is_list = unit.kind == UnitKind::Sentence && text.contains(":\n");
     if unit.kind == UnitKind::Sentence && !is_list && !matches!(end, Some('.' | '!')) {
         score -= FRAGMENT_LOSS;
+    }
+    let lower = text.to_lowercase();
+    if POINTERS.iter().any(|pointer| lower.starts_with(pointer)) {
+        score -= POINTER_LOSS;
     }
     if said.len() > LONG_WORDS && !is_list {
         score -= LONG_LOSS;
@@ -186,9 +206,23 @@ fn spoken_of(query: &Query, stems: &HashSet<String>, is_named: bool, above: impl
     enough.then(|| matched / query.mass().max(f64::MIN_POSITIVE))
 }
 
+/// Whether a sentence only labels the one after it: a question, or a heading within the line, as in `**Patience.** Bakers wait.`
+fn is_label(text: &str) -> bool {
+    let is_bold = text.strip_prefix("**").and_then(|rest| rest.strip_suffix("**"));
+    text.ends_with('?') || is_bold.is_some_and(|inside| !inside.contains("**"))
+}
+
+/// Whether a line of the text ends with a colon: what stands below it is its list.
+fn introduces(text: &str) -> bool {
+    text.match_indices(':').any(|(at, colon)| {
+        let rest = &text[at + colon.len()..];
+        rest[..rest.len() - rest.trim_start().len()].contains('\n')
+    })
+}
+
 /// [`named_share`] of a row's label; 0 for a row without one.
 fn label_share(query: &Query, row: &str) -> f64 {
-    match row.split_once(['|', '\n']) {
+    match row.split_once(['|', '\n']).or_else(|| row.split_once(": ")) {
         Some((label, _)) => named_share(query, label),
         None => 0.0,
     }

@@ -107,7 +107,7 @@ fn head_fields(page: &Html, outline: &mut Outline<'_>) {
         && let Some(title) = page.select(&selector).next()
     {
         let title = title.text().collect::<String>();
-        outline.field(furniture::Field::Title, &furniture::heading(&title));
+        outline.field(furniture::Field::Title, &title);
     }
 }
 
@@ -406,6 +406,18 @@ mod tests {
         assert_eq!(document.text.matches("deep").count(), 1, "{}", document.text);
         let grouped = parse("<dl><div><dt>a<dd>b</div><div><dt>c<dd>d</div></dl>", "file", 256).expect("a small page");
         assert_eq!(grouped.text, "a | b\nc | d");
+    }
+
+    #[test]
+    fn what_a_page_says_of_itself_is_bounded() {
+        let long = "Baker, ".repeat(1_000);
+        let page = format!(
+            "<head><meta property='og:title' content='{long}'><link rel=canonical href='https://{long}'>\
+            <meta name=date content='{long}'><meta property='article:modified_time' content='2025-08-28'></head><p>Bakes."
+        );
+        let document = parse(&page, "file", 256).expect("a small page");
+        assert_eq!(document.title.chars().count(), 200);
+        assert_eq!((document.source, document.date.as_deref()), (None, Some("2025-08-28")));
     }
 
     #[test]

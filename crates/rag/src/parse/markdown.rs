@@ -29,8 +29,9 @@ struct Walker<'a> {
     outline: Outline<'a>,
     /// Range of the inline content since the last block boundary.
     inline: Option<Range<usize>>,
-    /// Set inside a block that is taken whole (row, definition, code, raw HTML): its inline content is not collected.
-    whole: Option<TagEnd>,
+    /// Set inside a block that is taken whole (row, definition, code, raw HTML), with how many of its kind are open there:
+    /// its inline content is not collected, and what is nested in it is part of it.
+    whole: Option<(TagEnd, usize)>,
     heading: Option<(u8, String)>,
     front_matter: bool,
     item_depth: usize,
@@ -42,8 +43,13 @@ struct Walker<'a> {
 
 impl Walker<'_> {
     fn event(&mut self, event: &Event<'_>, range: Range<usize>) {
-        if let Some(end) = self.whole {
-            if matches!(event, Event::End(tag) if *tag == end) {
+        if let Some((end, open)) = &mut self.whole {
+            match event {
+                Event::Start(tag) if tag.to_end() == *end => *open += 1,
+                Event::End(tag) if tag == end => *open -= 1,
+                _ => {}
+            }
+            if *open == 0 {
                 self.whole = None;
             }
             return;
@@ -70,6 +76,8 @@ impl Walker<'_> {
                 }
             }
             Event::Rule => self.flush(),
+            // Markup within a heading is not part of its text.
+            _ if self.heading.is_some() => {}
             _ => self.extend(range),
         }
     }
@@ -90,20 +98,20 @@ impl Walker<'_> {
             Tag::TableRow => self.take_row(BlockKind::Row, range, TagEnd::TableRow),
             Tag::DefinitionListTitle => {
                 self.definition = Some(range.start);
-                self.whole = Some(TagEnd::DefinitionListTitle);
+                self.whole = Some((TagEnd::DefinitionListTitle, 1));
             }
             Tag::DefinitionListDefinition => {
                 let start = self.definition.take().unwrap_or(range.start);
                 self.outline.block(BlockKind::Row, start..range.end);
-                self.whole = Some(TagEnd::DefinitionListDefinition);
+                self.whole = Some((TagEnd::DefinitionListDefinition, 1));
             }
             Tag::CodeBlock(_) => {
                 self.outline.block(BlockKind::Paragraph, range);
-                self.whole = Some(TagEnd::CodeBlock);
+                self.whole = Some((TagEnd::CodeBlock, 1));
             }
             Tag::HtmlBlock => {
                 self.outline.gap = true;
-                self.whole = Some(TagEnd::HtmlBlock);
+                self.whole = Some((TagEnd::HtmlBlock, 1));
             }
             _ => {}
         }
@@ -140,7 +148,7 @@ impl Walker<'_> {
         let is_head = kind == BlockKind::TableHead || (self.columns >= 3 && filled * 2 < self.columns);
         let kind = if is_head { BlockKind::TableHead } else { kind };
         self.outline.block(kind, start..start + length);
-        self.whole = Some(end);
+        self.whole = Some((end, 1));
     }
 
     fn extend(&mut self, range: Range<usize>) {
@@ -221,6 +229,24 @@ mod tests {
                 (pay, BlockKind::Row, "Bakers\n:   $36,650"),
             ]
         );
+    }
+
+    #[test]
+    fn a_definition_list_inside_a_definition_is_part_of_its_row() {
+        let document = parse(
+            "# Baker\n\nBenefits\n:   Paid leave\n\n    Holiday\n    :   25 days\n\n    Sick pay\n    :   10 days\n\nAfter.\n",
+            "file",
+        );
+        let found: Vec<_> = blocks(&document).into_iter().map(|(_, kind, text)| (kind, text)).collect();
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].0 == BlockKind::Row && found[0].1.ends_with(":   10 days"), "{found:?}");
+        assert_eq!(found[1], (BlockKind::Paragraph, "After."));
+    }
+
+    #[test]
+    fn markup_within_a_heading_is_no_block() {
+        let document = parse("# Baker\n\n## Pay <b class=\"x\">scale</b> <!-- 2024 -->\n\n$36,650.\n", "file");
+        assert_eq!(blocks(&document), [("Pay scale".to_owned(), BlockKind::Paragraph, "$36,650.")]);
     }
 
     #[test]

@@ -9,8 +9,13 @@ mod markdown;
 mod text;
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use crate::chunk::MAX_CHUNKS;
 use crate::{RagError, Result};
+
+/// Characters of a source address or of a date; a longer one is none.
+const MAX_FIELD_CHARACTERS: usize = 500;
 
 /// What a document may measure at most.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +51,9 @@ pub struct Document {
 /// The blocks below one heading, up to the next heading of any level.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// Headings from the outermost to its own; empty before the first heading.
-    pub path: Vec<String>,
-    /// In reading order; spans ascend and do not overlap.
+    /// Headings from the outermost to its own, shared with the sections beside it; empty before the first heading.
+    pub path: Vec<Arc<str>>,
+    /// At least one, in reading order; spans ascend and do not overlap.
     pub blocks: Vec<Block>,
 }
 
@@ -80,7 +85,8 @@ pub enum BlockKind {
 ///
 /// # Errors
 /// [`RagError::UnsupportedFormat`], [`RagError::TooLarge`], [`RagError::Binary`], [`RagError::NotUtf8`],
-/// [`RagError::Utf16`], [`RagError::TooDeep`], [`RagError::Overgrown`], and [`RagError::NoText`] where nothing is left to index.
+/// [`RagError::Utf16`], [`RagError::TooDeep`], [`RagError::Overgrown`], [`RagError::TooManyChunks`] for more sections than
+/// chunks are allowed, and [`RagError::NoText`] where nothing is left to index.
 pub fn parse_document(file: &str, bytes: &[u8], limits: &ParseLimits) -> Result<Document> {
     let format = Format::of(file).ok_or_else(|| RagError::UnsupportedFormat { file: file.to_owned() })?;
     let text = decode(file, bytes, limits)?;
@@ -93,8 +99,11 @@ pub fn parse_document(file: &str, bytes: &[u8], limits: &ParseLimits) -> Result<
             html_tree::Fault::Overgrown => RagError::Overgrown { file: file.to_owned(), bytes: text.len() },
         })?,
     };
-    if document.sections.iter().all(|section| section.blocks.is_empty()) {
+    if document.sections.is_empty() {
         return Err(RagError::NoText { file: file.to_owned() });
+    }
+    if document.sections.len() > MAX_CHUNKS {
+        return Err(RagError::TooManyChunks { file: file.to_owned(), limit: MAX_CHUNKS });
     }
     Ok(document)
 }
@@ -160,8 +169,12 @@ struct Outline<'a> {
     source: Option<String>,
     date: Option<String>,
     sections: Vec<Section>,
-    path: Vec<(u8, String)>,
+    path: Vec<(u8, Arc<str>)>,
+    /// Whether the last section is the one below `path`: a section begins with its first block.
+    begun: bool,
     gap: bool,
+    /// Where the last block ends.
+    end: usize,
 }
 
 impl<'a> Outline<'a> {
@@ -171,9 +184,11 @@ impl<'a> Outline<'a> {
             title: None,
             source: None,
             date: None,
-            sections: vec![Section { path: Vec::new(), blocks: Vec::new() }],
+            sections: Vec::new(),
             path: Vec::new(),
+            begun: false,
             gap: false,
+            end: 0,
         }
     }
 
@@ -184,21 +199,25 @@ impl<'a> Outline<'a> {
             return;
         }
         self.gap = false;
+        self.begun = false;
         if level == 1 && self.title.is_none() {
             self.title = Some(text);
             self.path.clear();
         } else {
             self.path.retain(|(above, _)| *above < level);
-            self.path.push((level, text));
+            self.path.push((level, text.into()));
         }
-        let path = self.path.iter().map(|(_, heading)| heading.clone()).collect();
-        self.sections.push(Section { path, blocks: Vec::new() });
     }
 
-    /// A block at `span` of the text; furniture and blocks without a letter or digit become a gap.
+    /// A block at `span` of the text, which must not begin before the last one ends. Furniture becomes a gap; blocks without
+    /// a letter or digit, and those of a document that has too many sections already, are passed over.
     fn block(&mut self, kind: BlockKind, span: Range<usize>) {
         let span = crate::sentence::trim(self.text, span);
         let slice = &self.text[span.clone()];
+        if span.start < self.end {
+            tracing::debug!(?span, end = self.end, "a block inside the one before it is not taken twice");
+            return;
+        }
         if !slice.chars().any(char::is_alphanumeric) {
             return;
         }
@@ -210,9 +229,18 @@ impl<'a> Outline<'a> {
             self.gap = true;
             return;
         }
-        if let Some(section) = self.sections.last_mut() {
-            section.blocks.push(Block { kind, span, after_gap: self.gap });
-            self.gap = false;
+        if self.sections.len() > MAX_CHUNKS {
+            return;
+        }
+        self.end = span.end;
+        let block = Block { kind, span, after_gap: std::mem::take(&mut self.gap) };
+        match self.sections.last_mut().filter(|_| self.begun) {
+            Some(section) => section.blocks.push(block),
+            None => {
+                let path = self.path.iter().map(|(_, heading)| Arc::clone(heading)).collect();
+                self.sections.push(Section { path, blocks: vec![block] });
+                self.begun = true;
+            }
         }
     }
 
@@ -231,19 +259,22 @@ impl<'a> Outline<'a> {
         true
     }
 
+    /// Something that the document says of itself, unless it said so before. A title is bounded like every heading; an
+    /// address that is cut leads nowhere, so one that is too long is left out.
     fn field(&mut self, name: furniture::Field, value: &str) {
-        let slot = match name {
-            furniture::Field::Title => &mut self.title,
-            furniture::Field::Source => &mut self.source,
-            furniture::Field::Date => &mut self.date,
+        let fits = value.chars().nth(MAX_FIELD_CHARACTERS).is_none();
+        let (slot, value) = match name {
+            furniture::Field::Title => (&mut self.title, furniture::heading(value)),
+            furniture::Field::Source if fits => (&mut self.source, value.to_owned()),
+            furniture::Field::Date if fits => (&mut self.date, value.to_owned()),
+            furniture::Field::Source | furniture::Field::Date => return,
         };
         if slot.is_none() && !value.is_empty() {
-            *slot = Some(value.to_owned());
+            *slot = Some(value);
         }
     }
 
-    fn finish(mut self, file_stem: &str) -> Document {
-        self.sections.retain(|section| !section.blocks.is_empty());
+    fn finish(self, file_stem: &str) -> Document {
         Document {
             title: self.title.unwrap_or_else(|| file_stem.to_owned()),
             source: self.source,
@@ -251,5 +282,38 @@ impl<'a> Outline<'a> {
             text: self.text.to_owned(),
             sections: self.sections,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Document> {
+        parse_document("a.md", text.as_bytes(), &ParseLimits::default())
+    }
+
+    #[test]
+    fn headings_over_nothing_cost_nothing_and_share_what_stands_above_them() {
+        let above: String = (1..6).map(|level| format!("{} {}\n", "#".repeat(level), "above ".repeat(30))).collect();
+        let document = parse(&format!("# T\n{above}{}Text.\n", "###### Below\n".repeat(50_000))).expect("one section");
+        assert_eq!((document.sections.len(), document.sections[0].path.len()), (1, 6));
+        let document = parse("# T\n## A\n### B\n\nOne.\n\n### C\n\nTwo.\n").expect("two sections");
+        let [first, second] = &document.sections[..] else { panic!("{:?}", document.sections) };
+        assert!(Arc::ptr_eq(&first.path[0], &second.path[0]));
+    }
+
+    #[test]
+    fn more_sections_than_chunks_are_allowed_are_refused_before_they_are_kept() {
+        let text = "# T\n## A\n\nOne.\n".to_owned() + &"## A\n\nOne.\n".repeat(MAX_CHUNKS);
+        assert!(matches!(parse(&text), Err(RagError::TooManyChunks { limit: MAX_CHUNKS, .. })));
+        let mut outline = Outline::new(&text);
+        for (at, _) in text.match_indices("One.") {
+            outline.heading(2, "A");
+            outline.block(BlockKind::Paragraph, at..at + 4);
+            outline.block(BlockKind::Paragraph, at..at + 2);
+        }
+        assert_eq!(outline.sections.len(), MAX_CHUNKS + 1);
+        assert!(outline.sections.iter().all(|section| section.blocks.len() == 1));
     }
 }

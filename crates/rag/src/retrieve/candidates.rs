@@ -3,10 +3,10 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
-use super::concepts::document_frequency;
 use super::{Gate, Query};
 use crate::Result;
 use crate::store::{CHUNK_BITS, chunk_rows};
@@ -21,6 +21,8 @@ const MAX_UNRANKED: usize = 128;
 const COMMON_SHARE: i64 = 16;
 /// In a small store no word is common.
 const COMMON_AT_LEAST: i64 = 500;
+/// Rowids of all documents.
+const EVERY_ROW: Range<i64> = 0..i64::MAX;
 /// Weights of title, section and body in the first ranking.
 const RANK: &str = "bm25(chunk_index, 4.0, 2.0, 1.0)";
 
@@ -33,26 +35,21 @@ pub(super) fn candidates(connection: &Connection, query: &Query, gate: &mut Gate
     let mut all_stems: Vec<&str> = query.concepts.iter().flat_map(|concept| concept.stems()).collect();
     all_stems.sort_unstable();
     all_stems.dedup();
+    let matching = any_of(&all_stems);
     for document in query.roles.iter().flat_map(|role| &role.documents) {
-        let within = chunk_rows(*document);
-        let matching = any_of(&all_stems);
-        let sql = format!(
-            "SELECT rowid, {RANK} FROM chunk_index WHERE chunk_index MATCH ?1 AND rowid >= {} AND rowid < {}",
-            within.start, within.end
-        );
-        rows.extend(best(connection, &sql, &matching, MAX_FROM_ROLE, gate)?);
+        rows.extend(of_document(connection, *document, &matching, gate)?);
     }
-    let sql = format!("SELECT rowid, {RANK} FROM chunk_index WHERE chunk_index MATCH ?1");
     let (telling, common) = by_frequency(connection, query)?;
     if !telling.is_empty() {
-        rows.extend(best(connection, &sql, &any_of(&telling), MAX_FROM_INDEX, gate)?);
+        rows.extend(best(connection, &any_of(&telling), &EVERY_ROW, MAX_FROM_INDEX, gate)?);
     } else if !common.is_empty() && rows.is_empty() {
         // Nothing but common words. Ranking every chunk that holds them would cost more than it tells: headings that do are
         // taken first, then chunks that hold all of them, in the order of the store; the score sorts these few.
-        rows = first(connection, &format!("{{title section}} : ({})", any_of(&common)), gate)?;
-        rows.extend(first(connection, &all_of(&common), gate)?);
+        let in_headings = format!("{{title section}} : ({})", any_of(&common));
+        rows = first(connection, &in_headings, &EVERY_ROW, MAX_UNRANKED, gate)?;
+        rows.extend(first(connection, &all_of(&common), &EVERY_ROW, MAX_UNRANKED, gate)?);
         if rows.is_empty() {
-            rows = first(connection, &any_of(&common[..1]), gate)?;
+            rows = first(connection, &any_of(&common[..1]), &EVERY_ROW, MAX_UNRANKED, gate)?;
         }
     }
     rows.sort_unstable();
@@ -60,8 +57,16 @@ pub(super) fn candidates(connection: &Connection, query: &Query, gate: &mut Gate
     Ok(rows)
 }
 
-/// The question's stems that stand in the store: the telling ones, and the common ones, rarest first. A topic's expansions
-/// search only where the question has no other word.
+/// Rows of one document that match. Ranking reads about every document of the store, so it is left to the score unless the
+/// document has more rows than are scored.
+fn of_document(connection: &Connection, document: i64, matching: &str, gate: &mut Gate<'_>) -> Result<Vec<i64>> {
+    let within = chunk_rows(document);
+    let rows = first(connection, matching, &within, MAX_FROM_ROLE + 1, gate)?;
+    if rows.len() <= MAX_FROM_ROLE { Ok(rows) } else { best(connection, matching, &within, MAX_FROM_ROLE, gate) }
+}
+
+/// The question's stems that stand in the store: the telling ones, and the common ones. A topic's expansions search only
+/// where the question has no other word.
 fn by_frequency(connection: &Connection, query: &Query) -> Result<(Vec<String>, Vec<String>)> {
     let limit = (query.total / COMMON_SHARE).max(COMMON_AT_LEAST);
     let own = query.concepts.iter().flat_map(|concept| &concept.own);
@@ -80,7 +85,7 @@ fn split<'a>(
 ) -> Result<(Vec<String>, Vec<String>)> {
     let mut counted = Vec::new();
     for stem in stems {
-        let frequency = document_frequency(connection, stem)?;
+        let frequency = document_frequency(connection, stem, limit + 1)?;
         if frequency > 0 {
             counted.push((frequency, stem.clone()));
         }
@@ -93,11 +98,25 @@ fn split<'a>(
     Ok((stems(counted), stems(common)))
 }
 
-/// The `count` best rows of admitted documents. The gate is asked only for rows that would enter, so filtering is exact
-/// and costs by what it lets through.
-fn best(connection: &Connection, sql: &str, matching: &str, count: usize, gate: &mut Gate<'_>) -> Result<Vec<i64>> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([matching])?;
+/// Chunks that hold a stem, counted up to `most`: counting costs by what is counted.
+pub(super) fn document_frequency(connection: &Connection, stem: &str, most: i64) -> Result<i64> {
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM chunk_index WHERE chunk_index MATCH ?1 LIMIT ?2)";
+    Ok(connection.prepare_cached(sql)?.query_row(params![any_of(&[stem]), most], |row| row.get(0))?)
+}
+
+/// The `count` best rows of admitted documents within a range. The gate is asked only for rows that would enter, so filtering
+/// is exact and costs by what it lets through.
+fn best(
+    connection: &Connection,
+    matching: &str,
+    within: &Range<i64>,
+    count: usize,
+    gate: &mut Gate<'_>,
+) -> Result<Vec<i64>> {
+    let sql =
+        format!("SELECT rowid, {RANK} FROM chunk_index WHERE chunk_index MATCH ?1 AND rowid >= ?2 AND rowid < ?3");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![matching, within.start, within.end])?;
     let mut heap: BinaryHeap<(Ranked, Reverse<i64>)> = BinaryHeap::with_capacity(count + 1);
     while let Some(row) = rows.next()? {
         let (id, rank): (i64, f64) = (row.get(0)?, row.get(1)?);
@@ -116,17 +135,24 @@ fn best(connection: &Connection, sql: &str, matching: &str, count: usize, gate: 
     Ok(heap.into_iter().map(|(_, Reverse(id))| id).collect())
 }
 
-/// The first rows of admitted documents that match, unranked.
-fn first(connection: &Connection, matching: &str, gate: &mut Gate<'_>) -> Result<Vec<i64>> {
-    let mut statement = connection.prepare_cached("SELECT rowid FROM chunk_index WHERE chunk_index MATCH ?1")?;
-    let mut rows = statement.query([matching])?;
+/// The first `count` rows of admitted documents within a range that match, unranked.
+fn first(
+    connection: &Connection,
+    matching: &str,
+    within: &Range<i64>,
+    count: usize,
+    gate: &mut Gate<'_>,
+) -> Result<Vec<i64>> {
+    let sql = "SELECT rowid FROM chunk_index WHERE chunk_index MATCH ?1 AND rowid >= ?2 AND rowid < ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![matching, within.start, within.end])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
         if gate.admits(id >> CHUNK_BITS)? {
             found.push(id);
         }
-        if found.len() == MAX_UNRANKED {
+        if found.len() == count {
             break;
         }
     }

@@ -1,9 +1,10 @@
 //! A question understood: the roles it names, the topics it asks about, and its other content words, each weighted by how
 //! telling it is in this store. Looks up names and document frequencies; finds no chunks.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::Gate;
+use super::candidates::document_frequency;
 use crate::Result;
 use crate::analyze::{Word, stem, words};
 use crate::lexicon::{TopicMatch, match_topics};
@@ -44,12 +45,17 @@ const FILLERS: &[&str] = &[
 ];
 /// Content words of a question that are looked at.
 const MAX_WORDS: usize = 64;
+/// Roles that a question can name; the words of further ones are words like others.
+const MAX_ROLES: usize = 8;
 /// A name that more documents than this share names none of them.
 const MAX_ROLE_DOCUMENTS: usize = 4;
 /// Strength of a name that is one of several in a title.
 const PART_STRENGTH: f64 = 0.85;
 /// A topic weighs this share of what a word weighs that stands nowhere in the store.
 const TOPIC_MASS_SHARE: f64 = 0.3;
+/// Chunks that hold a word are counted up to half of the store, and up to this number: a word in more of them weighs the
+/// least that a word can in any case.
+const COUNTED_AT_LEAST: i64 = 500;
 /// No word weighs less than this share.
 const LEAST_MASS_SHARE: f64 = 0.1;
 /// A word that stands nowhere in the store weighs this share of its full inverse frequency: it may be a turn of phrase.
@@ -135,16 +141,21 @@ pub(crate) fn understand(connection: &Connection, question: &str, gate: &mut Gat
             continue;
         }
         seen.push(&word.stem);
-        let frequency = document_frequency(connection, &word.stem)?;
-        let share = if frequency == 0 { UNKNOWN_MASS_SHARE } else { 1.0 };
         let least = full * LEAST_MASS_SHARE;
         let filler = !taken[index] && FILLERS.iter().any(|filler| stem(filler) == word.stem);
-        let mass = if filler { least } else { (inverse_frequency(frequency, total) * share).max(least) };
+        let mass = if filler { least } else { word_mass(connection, &word.stem, total)?.max(least) };
         concepts.push(Concept { own: vec![word.stem.clone()], expansions: Vec::new(), mass, role: taken[index] });
     }
     let mut query = Query { concepts, roles, wants_figure: wants_figure(&question), total };
     weigh_roles(&mut query, &question);
     Ok(query)
+}
+
+/// How telling a word is by how many chunks hold it.
+fn word_mass(connection: &Connection, stem: &str, total: i64) -> Result<f64> {
+    let frequency = document_frequency(connection, stem, (total / 2).max(COUNTED_AT_LEAST))?;
+    let share = if frequency == 0 { UNKNOWN_MASS_SHARE } else { 1.0 };
+    Ok(inverse_frequency(frequency, total) * share)
 }
 
 /// The question's words, up to the bound of content words.
@@ -208,6 +219,9 @@ fn match_roles(connection: &Connection, question: &[Word], gate: &mut Gate<'_>) 
     let mut taken = vec![false; question.len()];
     let mut roles = Vec::new();
     for span in name_spans(question) {
+        if roles.len() == MAX_ROLES {
+            break;
+        }
         if span.words.iter().any(|index| taken[*index]) {
             continue;
         }
@@ -237,14 +251,8 @@ fn role_documents(connection: &Connection, phrase: &str, gate: &mut Gate<'_>) ->
     Ok((1..=MAX_ROLE_DOCUMENTS).contains(&documents.len()).then_some((documents, strength)))
 }
 
-/// Chunks that hold a stem.
-pub(super) fn document_frequency(connection: &Connection, stem: &str) -> Result<i64> {
-    let mut statement = connection.prepare_cached("SELECT doc FROM chunk_terms WHERE term = ?1")?;
-    Ok(statement.query_row([stem], |row| row.get(0)).optional()?.unwrap_or(0))
-}
-
 /// The inverse document frequency of BM25 (Robertson and Spärck Jones), never negative.
-pub(super) fn inverse_frequency(frequency: i64, total: i64) -> f64 {
+fn inverse_frequency(frequency: i64, total: i64) -> f64 {
     let (frequency, total) = (frequency as f64, total.max(frequency) as f64);
     (1.0 + (total - frequency + 0.5) / (frequency + 0.5)).ln()
 }

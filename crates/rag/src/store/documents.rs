@@ -10,7 +10,7 @@ use super::types::SourceDocument;
 use crate::analyze::index_text;
 use crate::chunk::{Chunk, Unit, UnitKind, chunk_document};
 use crate::parse::{Document, ParseLimits, parse_document};
-use crate::role::role_names;
+use crate::role::{RoleName, role_names};
 use crate::{RagError, Result};
 
 /// Bits of a chunk's rowid that hold its ordinal; the document's rowid is above them.
@@ -25,31 +25,29 @@ pub(crate) fn chunk_rows(document: i64) -> Range<i64> {
 pub(super) struct Prepared {
     pub(super) document: Document,
     chunks: Vec<Chunk>,
+    names: Vec<RoleName>,
 }
 
 /// Parses and cuts a file.
 pub(super) fn prepare(file: &str, bytes: &[u8], limits: &ParseLimits) -> Result<Prepared> {
     let document = parse_document(file, bytes, limits)?;
     let chunks = chunk_document(file, &document)?;
-    Ok(Prepared { document, chunks })
+    let names = role_names(&document.title);
+    Ok(Prepared { document, chunks, names })
 }
 
 /// Writes a document for `file` in place of the one it had, and points the file's attachments at it.
 pub(super) fn replace(transaction: &Transaction<'_>, file: i64, prepared: &Prepared) -> Result<i64> {
-    let version: Option<i64> =
-        transaction.query_row("SELECT version FROM documents WHERE file = ?1", [file], |row| row.get(0)).optional()?;
     delete_of_file(transaction, file)?;
     let Document { title, source, date, text, .. } = &prepared.document;
     transaction
-        .prepare_cached(
-            "INSERT INTO documents (file, version, title, source, date, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![file, version.unwrap_or(0) + 1, title, source, date, text])?;
+        .prepare_cached("INSERT INTO documents (file, title, source, date, text) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![file, title, source, date, text])?;
     let document = transaction.last_insert_rowid();
     write_chunks(transaction, document, prepared)?;
     let mut insert =
         transaction.prepare_cached("INSERT OR IGNORE INTO role_names (phrase, document, whole) VALUES (?1, ?2, ?3)")?;
-    for name in role_names(title) {
+    for name in &prepared.names {
         insert.execute(params![name.phrase, document, name.whole])?;
     }
     transaction.execute(
@@ -73,7 +71,7 @@ fn write_chunks(transaction: &Transaction<'_>, document: i64, prepared: &Prepare
             chunk.span.start,
             chunk.span.end,
             body,
-            encode_units(&chunk.units)
+            encode_units(&chunk.units)?
         ])?;
         index.execute(params![row, title, index_text(&chunk.section), index_text(body)])?;
     }
@@ -102,9 +100,10 @@ pub(super) fn delete_if_detached(transaction: &Transaction<'_>, file: i64) -> Re
     if held { Ok(()) } else { delete_of_file(transaction, file) }
 }
 
-/// Units as `kind start length` triples, starts counted from the end of the unit before.
-fn encode_units(units: &[Unit]) -> String {
-    let mut previous = 0;
+/// Units as `kind start length` triples, starts counted from the end of the unit before. Units that overlap cannot be
+/// written so: they are a fault of ours, and better refused here than found by every search later.
+fn encode_units(units: &[Unit]) -> Result<String> {
+    let mut previous = 0_usize;
     let mut encoded = String::new();
     for unit in units {
         let kind = match unit.kind {
@@ -113,10 +112,14 @@ fn encode_units(units: &[Unit]) -> String {
             UnitKind::Row => 'r',
             UnitKind::TableHead => 'h',
         };
-        encoded.push_str(&format!("{kind} {} {} ", unit.span.start - previous, unit.span.len()));
+        let start = unit.span.start.checked_sub(previous).ok_or_else(|| RagError::Damaged {
+            what: "units of a chunk".into(),
+            reason: format!("one begins at byte {}, and the one before it ends at {previous}", unit.span.start),
+        })?;
+        encoded.push_str(&format!("{kind} {start} {} ", unit.span.len()));
         previous = unit.span.end;
     }
-    encoded
+    Ok(encoded)
 }
 
 /// Reads what [`encode_units`] wrote.
@@ -184,7 +187,9 @@ mod tests {
             Unit { kind: UnitKind::Row, span: 25..30 },
             Unit { kind: UnitKind::Sentence, span: 30..99 },
         ];
-        assert_eq!(decode_units(&encode_units(&units)), Some(units));
+        assert_eq!(decode_units(&encode_units(&units).expect("they ascend")), Some(units.clone()));
+        let descending: Vec<Unit> = units.into_iter().rev().collect();
+        assert!(encode_units(&descending).is_err_and(|error| error.to_string().contains("begins at byte 25")));
         assert_eq!(decode_units("x 1 2"), None);
         assert_eq!(decode_units("s 1"), None);
     }

@@ -117,11 +117,11 @@ pub(super) fn insert(transaction: &Transaction<'_>, file: &NewFile<'_>, origin: 
     Ok(transaction.last_insert_rowid())
 }
 
-/// Gives an ingested file its new content.
+/// Gives an ingested file its new content, under the next version.
 pub(super) fn replace(transaction: &Transaction<'_>, seq: i64, file: &NewFile<'_>) -> Result<()> {
     check(file)?;
     transaction.execute(
-        "UPDATE files SET filename = ?2, bytes = ?3, hash = ?4, content = ?5 WHERE seq = ?1",
+        "UPDATE files SET filename = ?2, bytes = ?3, hash = ?4, content = ?5, version = version + 1 WHERE seq = ?1",
         params![seq, file.filename, file.bytes.len() as u64, hash(file.bytes), file.bytes],
     )?;
     Ok(())

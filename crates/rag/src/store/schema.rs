@@ -8,13 +8,14 @@ use super::LOCK_WAIT;
 use crate::{RagError, Result};
 
 /// Raised with every change of the tables or of what the index holds.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// `application_id` of our files: "scnc" in ASCII.
 const APPLICATION_ID: i64 = 0x7363_6e63;
 
 // A chunk's rowid is its document's rowid shifted left by 16 bits plus its ordinal, in `chunks` and in `chunk_index`: so
 // an index hit names its document without a join, and a document's rows are one range.
+// A file keeps its version when its document goes: no two contents of one file have the same.
 // Another process may make the tables between our look and our lock, hence IF NOT EXISTS.
 //
 // `chunk_index` holds stems, not text: what is searched was stemmed by `analyze`, and "." is part of a figure.
@@ -27,6 +28,7 @@ CREATE TABLE IF NOT EXISTS files (
     created_at INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
     hash BLOB NOT NULL,
+    version INTEGER NOT NULL DEFAULT 1,
     origin TEXT UNIQUE,
     content BLOB NOT NULL
 );
@@ -41,7 +43,6 @@ CREATE TABLE IF NOT EXISTS vector_stores (
 CREATE TABLE IF NOT EXISTS documents (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     file INTEGER NOT NULL UNIQUE REFERENCES files (seq) ON DELETE CASCADE,
-    version INTEGER NOT NULL,
     title TEXT NOT NULL,
     source TEXT,
     date TEXT,
@@ -81,7 +82,6 @@ CREATE VIRTUAL TABLE IF NOT EXISTS chunk_index USING fts5 (
     title, section, body, tokenize = \"unicode61 remove_diacritics 0 tokenchars '.'\"
 );
 INSERT INTO chunk_index (chunk_index, rank) VALUES ('secure-delete', 1);
-CREATE VIRTUAL TABLE IF NOT EXISTS chunk_terms USING fts5vocab (chunk_index, row);
 ";
 
 // Younger than version 1, and made in files without it when they are opened: a build that does not know it reads such a file

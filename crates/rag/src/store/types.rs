@@ -123,7 +123,7 @@ pub struct SourceDocument {
     pub file_id: String,
     /// Name of its file.
     pub filename: String,
-    /// Counts from 1; each changed ingestion of the file raises it.
+    /// Counts from 1; each changed ingestion of the file raises it, also while no vector store holds the file.
     pub version: u64,
     /// Its title.
     pub title: String,
