@@ -73,7 +73,7 @@ impl Scheduler {
     ) {
         let sequence = &self.sequences[&id];
         let Some(table) = sequence.table.as_ref().filter(|_| is_ready(sequence)) else { return };
-        let more = sequence.uncomputed().min(most) - 1;
+        let more = sequence.uncomputed().min(most).saturating_sub(1);
         let chunk = if more == 0 { 0 } else { self.take_chunk(budget, id, sequence.computed + 1, more) };
         let count = (1 + chunk).min(self.room(table)).max(1);
         if self.make_room(id, place, count, plan) {

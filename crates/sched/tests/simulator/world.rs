@@ -346,7 +346,7 @@ impl World {
         match reason {
             FinishReason::Stop => assert_eq!(stops_at, Some(output.len() - 1), "{id:?} ends with its first stop token"),
             FinishReason::Length => {
-                assert_eq!((stops_at, output.len()), (None, client.longest), "{id:?} ends at its limit")
+                assert_eq!((stops_at, output.len()), (None, client.longest), "{id:?} ends at its limit");
             }
             FinishReason::Failed => assert!(stops_at.is_none() && output.len() < client.longest, "{id:?} went on"),
         }
