@@ -195,9 +195,10 @@ proptest! {
     }
 
     #[test]
-    fn a_warm_prompt_recomputes_one_token_however_many_begin_alike(
+    fn the_longest_match_is_found_however_many_begin_alike(
         block_size in 1..9usize,
         prompts in prop::collection::vec(prop::collection::vec(0..3u32, 1..20), 1..60),
+        others in prop::collection::vec(prop::collection::vec(0..3u32, 1..20), 1..20),
     ) {
         let mut model = Model::new(2048, block_size, 0);
         for prompt in &prompts {
@@ -214,9 +215,12 @@ proptest! {
             model.live.clear();
         }
         model.kv.begin_step();
-        for prompt in prompts {
-            let chain = TokenChain::new(model.kv.hasher(), Salt(0), prompt.iter().copied().map(TokenId).collect());
-            prop_assert_eq!(model.kv.find_prefix(&chain, prompt.len() - 1).tokens, prompt.len() - 1);
+        for wanted in prompts.iter().chain(&others) {
+            let limit = wanted.len() - 1;
+            let alike = |prompt: &Vec<u32>| prompt.iter().zip(&wanted[..limit]).take_while(|(left, right)| left == right).count();
+            let longest = prompts.iter().map(alike).max();
+            let chain = TokenChain::new(model.kv.hasher(), Salt(0), wanted.iter().copied().map(TokenId).collect());
+            prop_assert_eq!(Some(model.kv.find_prefix(&chain, limit).tokens), longest);
         }
     }
 }

@@ -73,11 +73,9 @@ impl Scheduler {
     /// How far the leader's tokens are what the follower waits for.
     fn shared_tokens(&self, leader: SequenceId, follower: SequenceId) -> usize {
         let (leads, follows) = (&self.sequences[&leader], &self.sequences[&follower]);
-        if follows.fork_of == Some(leader) {
-            return leads.prompt_len;
-        }
+        let prompt = if follows.fork_of == Some(leader) { leads.prompt_len } else { 0 };
         let pairs = leads.chain.hashes().iter().zip(follows.chain.hashes());
-        pairs.take_while(|(led, followed)| led == followed).count() * self.kv.block_size()
+        prompt.max(pairs.take_while(|(led, followed)| led == followed).count() * self.kv.block_size())
     }
 
     /// Where a waiting sequence would begin; `None` when it does not now: its reader does not keep up, its last token is

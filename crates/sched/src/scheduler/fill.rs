@@ -26,7 +26,7 @@ pub(super) struct StepBudget<'a> {
     /// Who comes after the one whose turn it is.
     later: &'a [(Rank, SequenceId)],
     /// Tokens left, beside the one that each running sequence is sure of.
-    pub(super) tokens: usize,
+    tokens: usize,
     /// What the step does when it does nothing more than is certain.
     work: StepWork,
     target: Duration,
