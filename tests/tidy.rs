@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// Crates by floor, and what each may depend on. Arrows only go down.
 const FLOORS: &[(&str, u8, &[&str])] = &[
     ("kv", 0, &[]),
+    ("emulator", 0, &[]),
     ("kernels", 0, &[]),
     ("rag", 0, &[]),
     ("text", 0, &[]),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sconce_kv::{RetentionPlan, TokenId};
+use sconce_model::StepOutcome;
 use sconce_model::sampling::{Sampled, Sampler};
 use sconce_sched::{NewSequence, SequenceId, StepPlan, StopRules};
 use sconce_text::Detokenizer;
@@ -15,7 +16,7 @@ use crate::event::{FinishReason, GenerationError};
 use crate::handle::Submission;
 use crate::metrics::FinishLabel;
 use crate::request::GenerateRequest;
-use crate::runner::{Drawing, StepOutcome};
+use crate::runner::Drawing;
 use crate::stream::Stream;
 
 impl Engine {

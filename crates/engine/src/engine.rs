@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustc_hash::FxHashMap;
 use sconce_kv::{KvCacheConfig, KvCacheManager, Salt};
-use sconce_model::KvCache;
+use sconce_model::{Executor, KvCache, StepOutcome, Ticket};
 use sconce_sched::{Scheduler, SchedulerConfig, SchedulerStats, SequenceId, StepPlan};
 use sconce_text::{ChatTemplate, Tokenizer};
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -20,7 +20,7 @@ use crate::event::GenerationError;
 use crate::handle::{CacheShares, Command, EngineHandle, ModelInfo, Shared};
 use crate::load::LoadedModel;
 use crate::metrics::EngineMetrics;
-use crate::runner::{ModelRunner, StepOutcome};
+use crate::runner::ModelRunner;
 use crate::stream::Stream;
 
 /// How often a loop with nothing to run but unread streams looks again.
@@ -41,8 +41,10 @@ pub(crate) struct Engine {
     pub(crate) slow_reader_timeout: Duration,
     pub(crate) pin_documents: bool,
     inbox: Receiver<Command>,
-    /// Steps that ran and whose outcome the scheduler does not know yet, oldest first.
-    in_flight: VecDeque<(StepPlan, StepOutcome, Duration)>,
+    /// Steps that were launched and whose outcome the scheduler does not know yet, oldest first, with when they were.
+    in_flight: VecDeque<(StepPlan, Ticket, Instant)>,
+    /// When the latest step landed: before that the device was not at the next.
+    last_landed: Instant,
     pipeline_depth: usize,
     failed_steps: u32,
     /// What the metrics have been told.
@@ -114,7 +116,7 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
         in_engine: Arc::new(AtomicUsize::new(0)),
         limit: config.max_requests,
     };
-    let runner = ModelRunner::new(llama, cache);
+    let runner = ModelRunner::new(Executor::new(llama, cache));
     let (slow_reader_timeout, pipeline_depth) = (config.slow_reader_timeout, config.pipeline_depth);
     let pin_documents = config.pin_documents;
     let body = move || {
@@ -133,6 +135,7 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
             pin_documents,
             inbox,
             in_flight: VecDeque::new(),
+            last_landed: Instant::now(),
             pipeline_depth,
             failed_steps: 0,
             reported: SchedulerStats::default(),
@@ -290,15 +293,18 @@ impl Engine {
         let ran = !plan.is_empty();
         if ran {
             let began = Instant::now();
-            match self.runner.run(&plan) {
-                Ok(outcome) => self.in_flight.push_back((plan, outcome, began.elapsed())),
+            match self.runner.launch(&plan) {
+                Ok(ticket) => self.in_flight.push_back((plan, ticket, began)),
                 Err(error) => return self.fail_steps(&error.to_string()),
             }
         }
         let depth = if ran { self.pipeline_depth } else { 0 };
         while self.in_flight.len() > depth {
-            let Some((plan, outcome, elapsed)) = self.in_flight.pop_front() else { break };
-            self.land(&plan, outcome, elapsed);
+            let Some((plan, ticket, launched)) = self.in_flight.pop_front() else { break };
+            match self.runner.collect(&plan, ticket) {
+                Ok(outcome) => self.land(&plan, outcome, launched),
+                Err(error) => return self.fail_steps(&error.to_string()),
+            }
         }
     }
 
@@ -330,7 +336,10 @@ impl Engine {
     }
 
     /// A step's outcome is known.
-    fn land(&mut self, plan: &StepPlan, outcome: StepOutcome, elapsed: Duration) {
+    fn land(&mut self, plan: &StepPlan, outcome: StepOutcome, launched: Instant) {
+        let now = Instant::now();
+        let elapsed = now - launched.max(self.last_landed);
+        self.last_landed = now;
         self.failed_steps = 0;
         self.shared.metrics.step_duration.observe(elapsed.as_secs_f64());
         self.learn(plan, outcome, elapsed);

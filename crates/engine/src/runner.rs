@@ -1,9 +1,9 @@
-//! A plan's numbers: builds the forward's batch, runs it, samples. It knows tokens and slots, not requests.
+//! A plan's numbers: builds the forward's batch, launches it, collects what was drawn. It knows tokens and slots, not requests.
 
 use rustc_hash::FxHashMap;
-use sconce_model::sampling::{Sampled, Sampler, SamplingError};
-use sconce_model::{BlockCopy, ForwardBatch, KvCache, Llama, ModelError};
-use sconce_sched::{PlanRow, PlanToken, SequenceId, StepPlan};
+use sconce_model::sampling::Sampler;
+use sconce_model::{BlockCopy, Draw, Executor, ForwardBatch, ModelError, PendingToken, Step, StepOutcome, Ticket};
+use sconce_sched::{PlanToken, SequenceId, StepPlan};
 
 /// How a sequence's tokens are drawn.
 #[derive(Debug)]
@@ -16,32 +16,41 @@ pub(crate) struct Drawing {
     pub(crate) banned: Vec<u32>,
 }
 
-/// What each sampling row of a step gave, in order.
-pub(crate) type StepOutcome = Vec<Result<Sampled, SamplingError>>;
+impl Drawing {
+    /// The tokens that must not follow a row at `position`.
+    fn banned_at(&self, position: usize) -> &[u32] {
+        let outputs_before = position + 1 - self.prompt_len;
+        if outputs_before < self.min_tokens { &self.banned } else { &[] }
+    }
+}
 
-/// Owns the model, its cache and the samplers.
+/// Owns the executor and the samplers.
 #[derive(Debug)]
 pub(crate) struct ModelRunner {
-    llama: Llama,
-    cache: KvCache,
+    executor: Executor,
     block_size: usize,
     drawings: FxHashMap<SequenceId, Drawing>,
-    /// The token that each sequence's latest row sampled: what a placeholder in the next plan stands for.
+    /// Which draw of the latest launched step is whose: what a placeholder in the next plan stands for.
     latest: FxHashMap<SequenceId, u32>,
+    /// Draws from nothing in particular: for rows whose sequence has ended while they were planned.
+    nobody: Drawing,
     /// Reused by each step.
     batch: ForwardBatch,
+    pending: Vec<PendingToken>,
 }
 
 impl ModelRunner {
-    pub(crate) fn new(llama: Llama, cache: KvCache) -> Self {
-        let block_size = cache.block_size();
+    pub(crate) fn new(executor: Executor) -> Self {
+        let block_size = executor.block_size();
+        let sampler = Sampler::new(sconce_model::sampling::SamplingParams::default(), &[], 0);
         Self {
-            llama,
-            cache,
+            executor,
             block_size,
             drawings: FxHashMap::default(),
             latest: FxHashMap::default(),
+            nobody: Drawing { sampler, prompt_len: 0, min_tokens: 0, banned: Vec::new() },
             batch: ForwardBatch::default(),
+            pending: Vec::new(),
         }
     }
 
@@ -53,23 +62,49 @@ impl ModelRunner {
     /// The sequence has ended.
     pub(crate) fn remove(&mut self, id: SequenceId) {
         self.drawings.remove(&id);
-        self.latest.remove(&id);
     }
 
-    /// Copies blocks, runs the forward and samples.
+    /// Begins a step: block copies, the forward, the draws.
     ///
     /// # Errors
-    /// [`ModelError`] when the step as a whole failed; a row that gives nothing to sample from fails alone.
-    pub(crate) fn run(&mut self, plan: &StepPlan) -> Result<StepOutcome, ModelError> {
+    /// [`ModelError`] when the step as a whole cannot run.
+    pub(crate) fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ModelError> {
         #[cfg(test)]
         crate::faults::strike()?;
         let copies: Vec<BlockCopy> =
             plan.copies.iter().map(|copy| BlockCopy { src: copy.src.0, dst: copy.dst.0, slots: copy.slots }).collect();
-        self.cache.copy_blocks(&copies)?;
         self.build_batch(plan);
-        let logits = self.llama.forward(&self.batch, &mut self.cache)?;
-        let rows = plan.sampling_rows().enumerate();
-        Ok(rows.map(|(index, row)| self.sample(row, logits.row(index))).collect())
+        let mut draws = Vec::new();
+        for row in plan.sampling_rows() {
+            let drawing = self.drawings.get(&row.sequence).unwrap_or(&self.nobody);
+            let position = row.first_position + row.tokens.len() - 1;
+            let pends = plan.tokens[row.tokens.end - 1] == PlanToken::Pending;
+            draws.push(Draw {
+                sampler: &drawing.sampler,
+                position: position as u64,
+                banned: drawing.banned_at(position),
+                pending: self.latest.get(&row.sequence).copied().filter(|_| pends),
+            });
+        }
+        let step = Step { copies: &copies, batch: &self.batch, pending: &self.pending, draws: &draws };
+        let ticket = self.executor.launch(step)?;
+        self.latest.clear();
+        self.latest.extend(plan.sampling_rows().zip(0..).map(|(row, draw)| (row.sequence, draw)));
+        Ok(ticket)
+    }
+
+    /// Waits for a step; its tokens are in their sequences' histories from now on.
+    ///
+    /// # Errors
+    /// [`ModelError`] when the device failed; a row that gave nothing to draw from fails alone.
+    pub(crate) fn collect(&mut self, plan: &StepPlan, ticket: Ticket) -> Result<StepOutcome, ModelError> {
+        let outcome = self.executor.collect(ticket)?;
+        for (row, result) in plan.sampling_rows().zip(&outcome) {
+            if let (Some(drawing), Ok(sampled)) = (self.drawings.get_mut(&row.sequence), result) {
+                drawing.sampler.record(sampled.token);
+            }
+        }
+        Ok(outcome)
     }
 
     fn build_batch(&mut self, plan: &StepPlan) {
@@ -84,6 +119,7 @@ impl ModelRunner {
         batch.cu_blocks.clear();
         batch.cu_seqlens_q.push(0);
         batch.cu_blocks.push(0);
+        self.pending.clear();
         // Bounded by validated sizes far below 2^32: tokens of a step, slots of the cache.
         let narrow = |value: usize| u32::try_from(value).expect("sizes were validated");
         batch.block_tables.extend(plan.blocks.iter().map(|block| block.0));
@@ -93,8 +129,13 @@ impl ModelRunner {
                 let position = row.first_position + offset;
                 let id = match token {
                     PlanToken::Known(id) => id.0,
-                    // A sequence whose latest row failed has none; it has ended, and nobody reads this row.
-                    PlanToken::Pending => self.latest.get(&row.sequence).copied().unwrap_or(0),
+                    PlanToken::Pending => {
+                        // A sequence without a draw in the step before has ended, and nobody reads this row.
+                        let draw = self.latest.get(&row.sequence).copied();
+                        let row = narrow(batch.input_ids.len());
+                        self.pending.extend(draw.map(|draw| PendingToken { row, draw }));
+                        0
+                    }
                 };
                 batch.input_ids.push(id);
                 batch.positions.push(narrow(position));
@@ -108,17 +149,5 @@ impl ModelRunner {
                 batch.logits_rows.push(narrow(batch.input_ids.len() - 1));
             }
         }
-    }
-
-    fn sample(&mut self, row: &PlanRow, logits: &[f32]) -> Result<Sampled, SamplingError> {
-        let last_position = row.first_position + row.tokens.len() - 1;
-        let Some(drawing) = self.drawings.get_mut(&row.sequence) else {
-            return Err(SamplingError::NothingAllowed);
-        };
-        let outputs_before = last_position + 1 - drawing.prompt_len;
-        let banned = if outputs_before < drawing.min_tokens { drawing.banned.as_slice() } else { &[] };
-        let sampled = drawing.sampler.sample_without(logits, last_position as u64, banned)?;
-        self.latest.insert(row.sequence, sampled.token);
-        Ok(sampled)
     }
 }

@@ -71,6 +71,18 @@ pub enum KernelError {
         /// The number that was given.
         actual: usize,
     },
+    /// The device has no memory left for this operation. What was computed before still stands.
+    #[error("the device is out of memory: {detail}")]
+    OutOfMemory {
+        /// What the driver said.
+        detail: String,
+    },
+    /// The device faulted or is gone. Nothing on it can be used any more by this process.
+    #[error("the device is lost: {detail}")]
+    DeviceLost {
+        /// What the driver said.
+        detail: String,
+    },
     /// The tensor library failed. Boxed, because its error is large and results of every kernel carry room for it.
     #[error(transparent)]
     Tensor(Box<candle_core::Error>),

@@ -7,9 +7,11 @@
 mod attention;
 mod batch;
 mod block_copy;
+pub mod checks;
 mod embedding;
 mod error;
 mod float_matmul;
+pub mod launch;
 mod math;
 mod parallel;
 mod quant_matmul;

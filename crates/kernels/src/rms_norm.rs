@@ -1,6 +1,6 @@
 //! Root-mean-square normalization of rows, with the residual addition that comes before it.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::error::{KernelError, Result};
 use crate::math::dot;
@@ -11,61 +11,64 @@ const OPERATION: &str = "rms_norm";
 /// What [`rms_norm`] gives back.
 #[derive(Debug, Clone)]
 pub struct Normed {
-    /// The normalized rows `[rows, width]`, times the weight.
+    /// The normalized rows `[rows, width]`, times the weight, in the type of activations.
     pub normed: Tensor,
-    /// The rows before normalization: the input plus the residual, or the input itself when there was none.
+    /// The rows before normalization, F32: the base plus the update, or the base itself when there was none.
     pub sum: Tensor,
 }
 
-/// Adds `residual` (if any) to `rows [rows, width]`, then scales each row to a root mean square of one and multiplies it by
-/// `weight [width]`: `y = x / sqrt(mean(x²) + epsilon) * weight` (Zhang and Sennrich, 2019).
+/// Adds `update` (if any, in the type of activations) to `base [rows, width]`, then scales each row to a root mean square of one
+/// and multiplies it by `weight [width]`: `y = x / sqrt(mean(x²) + epsilon) * weight` (Zhang and Sennrich, 2019).
+///
+/// The base is F32, so that a sum over many layers is not rounded in each; the CPU's activations are F32 too.
 ///
 /// # Errors
-/// When the shapes differ or a tensor is not contiguous F32.
+/// When the shapes differ, or a tensor is not contiguous or of another type.
 pub fn rms_norm(
-    rows: &Tensor,
-    residual: Option<&Tensor>,
+    base: &Tensor,
+    update: Option<&Tensor>,
     weight: &Tensor,
     epsilon: f32,
+    activation: DType,
 ) -> std::result::Result<Normed, KernelError> {
-    let (count, width) = matrix_shape(rows, OPERATION, "rows")?;
+    let (rows, width) = matrix_shape(base, OPERATION, "base")?;
     expect_shape(weight, &[width], OPERATION, "weight")?;
-    if let Some(residual) = residual {
-        expect_shape(residual, rows.dims(), OPERATION, "residual")?;
+    if let Some(update) = update {
+        expect_shape(update, base.dims(), OPERATION, "update")?;
     }
-    match rows.device() {
-        Device::Cpu => cpu(rows, residual, weight, epsilon, (count, width)),
-        _ => Err(KernelError::Device { operation: OPERATION, argument: "rows" }),
+    match (base.device(), activation) {
+        (Device::Cpu, DType::F32) => cpu(base, update, weight, epsilon, (rows, width)),
+        _ => Err(KernelError::Device { operation: OPERATION, argument: "base" }),
     }
 }
 
 fn cpu(
-    rows: &Tensor,
-    residual: Option<&Tensor>,
+    base: &Tensor,
+    update: Option<&Tensor>,
     weight: &Tensor,
     epsilon: f32,
-    (count, width): (usize, usize),
+    (rows, width): (usize, usize),
 ) -> Result<Normed> {
-    let (row_storage, row_layout) = rows.storage_and_layout();
-    let values = f32_values(&row_storage, row_layout, OPERATION, "rows")?;
+    let (base_storage, base_layout) = base.storage_and_layout();
+    let values = f32_values(&base_storage, base_layout, OPERATION, "base")?;
     let (weight_storage, weight_layout) = weight.storage_and_layout();
     let weights = f32_values(&weight_storage, weight_layout, OPERATION, "weight")?;
-    let mut normed = vec![0f32; count * width];
-    let Some(residual) = residual else {
+    let mut normed = vec![0f32; rows * width];
+    let Some(update) = update else {
         for (row, output) in values.chunks_exact(width.max(1)).zip(normed.chunks_exact_mut(width.max(1))) {
             normalize(row, weights, epsilon, output);
         }
-        return Ok(Normed { normed: Tensor::from_vec(normed, (count, width), rows.device())?, sum: rows.clone() });
+        return Ok(Normed { normed: Tensor::from_vec(normed, (rows, width), base.device())?, sum: base.clone() });
     };
-    let (residual_storage, residual_layout) = residual.storage_and_layout();
-    let residuals = f32_values(&residual_storage, residual_layout, OPERATION, "residual")?;
-    let sums: Vec<f32> = values.iter().zip(residuals).map(|(value, residual)| value + residual).collect();
+    let (update_storage, update_layout) = update.storage_and_layout();
+    let updates = f32_values(&update_storage, update_layout, OPERATION, "update")?;
+    let sums: Vec<f32> = updates.iter().zip(values).map(|(update, value)| update + value).collect();
     for (row, output) in sums.chunks_exact(width.max(1)).zip(normed.chunks_exact_mut(width.max(1))) {
         normalize(row, weights, epsilon, output);
     }
     Ok(Normed {
-        normed: Tensor::from_vec(normed, (count, width), rows.device())?,
-        sum: Tensor::from_vec(sums, (count, width), rows.device())?,
+        normed: Tensor::from_vec(normed, (rows, width), base.device())?,
+        sum: Tensor::from_vec(sums, (rows, width), base.device())?,
     })
 }
 

@@ -109,3 +109,17 @@ pub enum ModelError {
     #[error(transparent)]
     Kernel(#[from] KernelError),
 }
+
+impl ModelError {
+    /// Whether the device had no memory left: the step may be tried again with less.
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Kernel(KernelError::OutOfMemory { .. }))
+    }
+
+    /// Whether the device faulted for good: nothing can be tried again in this process.
+    #[must_use]
+    pub fn is_device_lost(&self) -> bool {
+        matches!(self, Self::Kernel(KernelError::DeviceLost { .. }))
+    }
+}

@@ -1,6 +1,6 @@
 //! One layer of the decoder: attention over the paged cache, then the gated feed-forward network.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use sconce_kernels::{
     Normed, PagedBatch, RopeTable, Weight, paged_attention, quant_matmul, rms_norm, rope_kv_write, silu_mul,
 };
@@ -34,10 +34,7 @@ pub(crate) struct Stream {
 impl Stream {
     /// Adds what is pending and normalizes the sum.
     pub(crate) fn norm(&self, weight: &Tensor, epsilon: f32) -> Result<Normed, ModelError> {
-        Ok(match &self.update {
-            Some(update) => rms_norm(update, Some(&self.base), weight, epsilon)?,
-            None => rms_norm(&self.base, None, weight, epsilon)?,
-        })
+        Ok(rms_norm(&self.base, self.update.as_ref(), weight, epsilon, DType::F32)?)
     }
 }
 

@@ -6,6 +6,7 @@
 mod batch;
 mod config;
 mod error;
+mod executor;
 pub mod gguf;
 mod kv_cache;
 mod layer;
@@ -18,6 +19,7 @@ mod tensors;
 pub use batch::ForwardBatch;
 pub use config::{LlamaConfig, RopeConfig};
 pub use error::ModelError;
+pub use executor::{Draw, Executor, PendingToken, Step, StepOutcome, Ticket};
 pub use gguf::{GgufError, GgufFile, Metadata};
 pub use kv_cache::{KvCache, KvCacheDtype};
 pub use llama::Llama;

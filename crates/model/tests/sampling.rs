@@ -1,14 +1,30 @@
 //! The sampler against exact distributions and naive references.
 
 use proptest::prelude::*;
-use sconce_model::sampling::{Sampler, SamplingError, SamplingParams};
+use sconce_model::sampling::{Sampled, Sampler, SamplingError, SamplingParams};
+
+/// Draws without the banned tokens, and takes what was drawn into the history.
+fn sample_without(
+    sampler: &mut Sampler,
+    logits: &[f32],
+    position: u64,
+    banned: &[u32],
+) -> Result<Sampled, SamplingError> {
+    let sampled = sampler.draw(logits, position, banned, None)?;
+    sampler.record(sampled.token);
+    Ok(sampled)
+}
+
+fn sample(sampler: &mut Sampler, logits: &[f32], position: u64) -> Result<Sampled, SamplingError> {
+    sample_without(sampler, logits, position, &[])
+}
 
 fn greedy() -> SamplingParams {
     SamplingParams { temperature: 0.0, ..SamplingParams::default() }
 }
 
 fn token(params: &SamplingParams, logits: &[f32], position: u64) -> u32 {
-    Sampler::new(params.clone(), &[], 1).sample(logits, position).unwrap().token
+    sample(&mut Sampler::new(params.clone(), &[], 1), logits, position).unwrap().token
 }
 
 /// The distribution that the parameters ask for, by sorting everything, in double precision.
@@ -50,7 +66,7 @@ fn check_frequencies(params: &SamplingParams, logits: &[f32]) {
     let mut counts = vec![0u64; logits.len()];
     let mut sampler = Sampler::new(params.clone(), &[], 42);
     for position in 0..DRAWS {
-        counts[sampler.sample(logits, position).unwrap().token as usize] += 1;
+        counts[sample(&mut sampler, logits, position).unwrap().token as usize] += 1;
     }
     let (mut statistic, mut cells) = (0.0f64, 0.0f64);
     for (count, probability) in counts.iter().zip(&expected) {
@@ -99,21 +115,21 @@ fn penalties_count_what_vllm_counts() {
     let logits = [2.0, 1.9, -1.0, 1.5];
     // The repetition penalty sees the prompt, the others do not.
     let repetition = SamplingParams { repetition_penalty: 2.0, ..greedy() };
-    assert_eq!(Sampler::new(repetition, &[0, 1], 0).sample(&logits, 0).unwrap().token, 3);
+    assert_eq!(sample(&mut Sampler::new(repetition, &[0, 1], 0), &logits, 0).unwrap().token, 3);
     let presence = SamplingParams { presence_penalty: 2.0, ..greedy() };
     let mut sampler = Sampler::new(presence, &[0, 1, 3], 0);
-    let drawn: Vec<u32> = (0..5).map(|position| sampler.sample(&logits, position).unwrap().token).collect();
+    let drawn: Vec<u32> = (0..5).map(|position| sample(&mut sampler, &logits, position).unwrap().token).collect();
     assert_eq!(drawn, [0, 1, 3, 0, 0]);
     let frequency = SamplingParams { frequency_penalty: 0.3, ..greedy() };
     let mut sampler = Sampler::new(frequency, &[], 0);
-    let drawn: Vec<u32> = (0..6).map(|position| sampler.sample(&logits, position).unwrap().token).collect();
+    let drawn: Vec<u32> = (0..6).map(|position| sample(&mut sampler, &logits, position).unwrap().token).collect();
     assert_eq!(drawn, [0, 1, 0, 1, 3, 0]);
 }
 
 #[test]
 fn a_negative_logit_is_made_smaller_by_repetition() {
     let params = SamplingParams { repetition_penalty: 3.0, ..greedy() };
-    assert_eq!(Sampler::new(params, &[0], 0).sample(&[-1.0, -2.0], 0).unwrap().token, 1);
+    assert_eq!(sample(&mut Sampler::new(params, &[0], 0), &[-1.0, -2.0], 0).unwrap().token, 1);
 }
 
 #[test]
@@ -121,13 +137,13 @@ fn a_bias_lifts_or_sinks_a_token_and_a_ban_excludes_it() {
     let params = SamplingParams { logit_bias: vec![(2, 100.0), (900, 5.0)], ..greedy() };
     let mut sampler = Sampler::new(params, &[], 0);
     let logits = [1.0, 2.0, 0.0];
-    assert_eq!(sampler.sample(&logits, 0).unwrap().token, 2);
-    assert_eq!(sampler.sample_without(&logits, 0, &[2]).unwrap().token, 1);
-    assert_eq!(sampler.sample_without(&logits, 0, &[0, 1, 2]), Err(SamplingError::NothingAllowed));
+    assert_eq!(sample(&mut sampler, &logits, 0).unwrap().token, 2);
+    assert_eq!(sample_without(&mut sampler, &logits, 0, &[2]).unwrap().token, 1);
+    assert_eq!(sample_without(&mut sampler, &logits, 0, &[0, 1, 2]), Err(SamplingError::NothingAllowed));
     let warm = SamplingParams { top_k: Some(3), ..SamplingParams::default() };
     for position in 0..200 {
         let mut sampler = Sampler::new(warm.clone(), &[], 3);
-        assert_eq!(sampler.sample_without(&logits, position, &[1, 2]).unwrap().token, 0);
+        assert_eq!(sample_without(&mut sampler, &logits, position, &[1, 2]).unwrap().token, 0);
     }
 }
 
@@ -142,7 +158,7 @@ fn logprobs_are_those_of_the_raw_distribution() {
         ..SamplingParams::default()
     };
     let exact = reference(&SamplingParams::default(), &logits);
-    let sampled = Sampler::new(params, &[], 0).sample(&logits, 0).unwrap();
+    let sampled = sample(&mut Sampler::new(params, &[], 0), &logits, 0).unwrap();
     assert_eq!(sampled.token, 5);
     let logprob = f64::from(sampled.logprob.unwrap());
     assert!((logprob - exact[5].ln()).abs() < 1e-5);
@@ -154,7 +170,7 @@ fn logprobs_are_those_of_the_raw_distribution() {
         assert!((f64::from(*logprob) - exact[expected as usize].ln()).abs() < 1e-5);
     }
     let only_chosen = SamplingParams { logprobs: Some(0), ..greedy() };
-    let sampled = Sampler::new(only_chosen, &[], 0).sample(&logits, 0).unwrap();
+    let sampled = sample(&mut Sampler::new(only_chosen, &[], 0), &logits, 0).unwrap();
     assert!(sampled.logprob.is_some() && sampled.top.is_empty());
 }
 
@@ -164,7 +180,7 @@ fn seed_position_and_choice_decide_the_draw() {
     let drawn = |seed: Option<u64>, fallback: u64, choice: u32| -> Vec<u32> {
         let params = SamplingParams { seed, ..SamplingParams::default() };
         let mut sampler = Sampler::new(params, &[], fallback).with_choice(choice);
-        (0..50).map(|position| sampler.sample(&logits, position).unwrap().token).collect()
+        (0..50).map(|position| sample(&mut sampler, &logits, position).unwrap().token).collect()
     };
     assert_eq!(drawn(Some(7), 1, 0), drawn(Some(7), 2, 0));
     assert_eq!(drawn(None, 7, 0), drawn(Some(7), 0, 0));
@@ -179,11 +195,11 @@ fn seed_position_and_choice_decide_the_draw() {
 fn broken_logits_are_an_error_and_not_a_panic() {
     let mut sampler = Sampler::new(SamplingParams::default(), &[], 0);
     for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let error = sampler.sample(&[0.0, broken], 0).unwrap_err();
+        let error = sample(&mut sampler, &[0.0, broken], 0).unwrap_err();
         assert!(matches!(error, SamplingError::NotFinite { index: 1, .. }));
     }
-    assert_eq!(sampler.sample(&[], 0), Err(SamplingError::NothingAllowed));
-    assert!(sampler.sample(&[f32::MAX, f32::MIN, 0.0], 0).is_ok());
+    assert_eq!(sample(&mut sampler, &[], 0), Err(SamplingError::NothingAllowed));
+    assert!(sample(&mut sampler, &[f32::MAX, f32::MIN, 0.0], 0).is_ok());
 }
 
 #[test]
@@ -274,7 +290,7 @@ proptest! {
             }
             let greatest = adjusted.iter().copied().fold(f32::MIN, f32::max);
             let expected = adjusted.iter().position(|&logit| logit == greatest).unwrap() as u32;
-            prop_assert_eq!(sampler.sample(&logits, position).unwrap().token, expected);
+            prop_assert_eq!(sample(&mut sampler, &logits, position).unwrap().token, expected);
             output.push(expected);
         }
     }

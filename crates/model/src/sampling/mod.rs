@@ -69,39 +69,45 @@ impl Sampler {
         &self.params
     }
 
-    /// Draws the token that follows position `position` and takes it into the history.
+    /// Draws the token that follows position `position`, never one of `banned` (the ends of an answer that must still go on).
+    /// `pending` is a token of this answer that the history does not hold yet.
     ///
     /// # Errors
-    /// [`SamplingError::NotFinite`] when a logit is NaN or infinite, [`SamplingError::NothingAllowed`] for an empty row.
-    pub fn sample(&mut self, logits: &[f32], position: u64) -> Result<Sampled, SamplingError> {
-        self.sample_without(logits, position, &[])
-    }
-
-    /// As [`Self::sample`], but never one of `banned` (the ends of an answer that must still go on).
-    ///
-    /// # Errors
-    /// As [`Self::sample`]; [`SamplingError::NothingAllowed`] also when every token is banned.
-    pub fn sample_without(&mut self, logits: &[f32], position: u64, banned: &[u32]) -> Result<Sampled, SamplingError> {
+    /// [`SamplingError::NotFinite`] when a logit is NaN or infinite, [`SamplingError::NothingAllowed`] for an empty row, or
+    /// when every token is banned.
+    pub fn draw(
+        &self,
+        logits: &[f32],
+        position: u64,
+        banned: &[u32],
+        pending: Option<u32>,
+    ) -> Result<Sampled, SamplingError> {
         if let Some(index) = logits.iter().position(|logit| !logit.is_finite()) {
             return Err(SamplingError::NotFinite { index, value: logits[index] });
         }
-        let sampled = SCRATCH.with_borrow_mut(|scratch| self.draw(logits, position, banned, scratch))?;
-        self.history.record(sampled.token);
-        Ok(sampled)
+        SCRATCH.with_borrow_mut(|scratch| self.draw_finite(logits, position, banned, pending, scratch))
     }
 
-    fn draw(
+    /// Takes a token that was drawn into the history.
+    pub fn record(&mut self, token: u32) {
+        self.history.record(token);
+    }
+
+    fn draw_finite(
         &self,
         raw: &[f32],
         position: u64,
         banned: &[u32],
+        pending: Option<u32>,
         scratch: &mut Scratch,
     ) -> Result<Sampled, SamplingError> {
         let Scratch { adjusted, weights, best } = scratch;
-        let logits = if banned.is_empty() && self.params.logit_bias.is_empty() && self.history.is_empty() {
+        let pending = pending.filter(|_| self.history.is_wanted());
+        let plain = banned.is_empty() && self.params.logit_bias.is_empty() && self.history.is_empty();
+        let logits = if plain && pending.is_none() {
             raw
         } else {
-            self.adjust(raw, banned, adjusted);
+            self.adjust(raw, banned, pending, adjusted);
             adjusted.as_slice()
         };
         let greatest = select::argmax(logits).filter(|greatest| greatest.logit.is_finite());
@@ -118,7 +124,7 @@ impl Sampler {
         Ok(Sampled { token, logprob, top })
     }
 
-    fn adjust(&self, raw: &[f32], banned: &[u32], adjusted: &mut Vec<f32>) {
+    fn adjust(&self, raw: &[f32], banned: &[u32], pending: Option<u32>, adjusted: &mut Vec<f32>) {
         adjusted.clear();
         adjusted.extend_from_slice(raw);
         for &(id, bias) in &self.params.logit_bias {
@@ -126,7 +132,7 @@ impl Sampler {
                 *logit = (*logit + bias).clamp(f32::MIN, f32::MAX);
             }
         }
-        self.history.apply(&self.params, adjusted);
+        self.history.apply(&self.params, pending, adjusted);
         for &id in banned {
             if let Some(logit) = adjusted.get_mut(id as usize) {
                 *logit = f32::NEG_INFINITY;

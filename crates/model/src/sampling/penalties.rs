@@ -21,6 +21,10 @@ impl History {
         Self { wanted, in_output }
     }
 
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.in_output.is_empty()
     }
@@ -31,16 +35,24 @@ impl History {
         }
     }
 
-    /// Changes the logits in place. A token outside of the row is passed over.
-    pub(super) fn apply(&self, params: &SamplingParams, logits: &mut [f32]) {
+    /// Changes the logits in place, as if `pending` had been recorded. A token outside of the row is passed over.
+    pub(super) fn apply(&self, params: &SamplingParams, pending: Option<u32>, logits: &mut [f32]) {
         for (&token, &count) in &self.in_output {
-            let Some(logit) = logits.get_mut(token as usize) else { continue };
-            let penalty = params.repetition_penalty;
-            let mut value = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
-            if count > 0 {
-                value -= params.presence_penalty + params.frequency_penalty * count as f32;
-            }
-            *logit = value.clamp(f32::MIN, f32::MAX);
+            penalize(params, count + u32::from(pending == Some(token)), token, logits);
+        }
+        if let Some(token) = pending.filter(|token| !self.in_output.contains_key(token)) {
+            penalize(params, 1, token, logits);
         }
     }
+}
+
+/// Changes the logit of a token that is `count` times in the output, or in the prompt.
+fn penalize(params: &SamplingParams, count: u32, token: u32, logits: &mut [f32]) {
+    let Some(logit) = logits.get_mut(token as usize) else { return };
+    let penalty = params.repetition_penalty;
+    let mut value = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+    if count > 0 {
+        value -= params.presence_penalty + params.frequency_penalty * count as f32;
+    }
+    *logit = value.clamp(f32::MIN, f32::MAX);
 }

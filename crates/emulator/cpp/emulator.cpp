@@ -1,0 +1,200 @@
+// Runs a kernel's grid on the host: one block at a time, each of its threads a fiber with a stack of its own. Fibers switch at
+// barriers and warp exchanges only. The order in which they run between those is drawn from a seed, so that a result that
+// depends on it shows: run a kernel with two seeds and compare.
+#include "emulator.hpp"
+
+#include <ucontext.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace emulator {
+
+Index3 thread_index, block_index, block_extent, grid_extent;
+
+namespace {
+
+constexpr size_t STACK_BYTES = 64 * 1024;
+constexpr size_t SHARED_GUARD = 64;
+constexpr unsigned char GUARD_BYTE = 0xA5;
+
+enum class State { Ready, AtBarrier, AtExchange, Done };
+
+struct Fiber {
+    ucontext_t context;
+    std::unique_ptr<unsigned char[]> stack;
+    State state;
+    uint64_t offered;
+    Lanes received;
+};
+
+std::unordered_map<std::string, Body>& registry() {
+    static std::unordered_map<std::string, Body> kernels;
+    return kernels;
+}
+
+std::vector<Fiber> fibers;
+std::vector<unsigned char> shared;
+ucontext_t scheduler;
+unsigned int current;
+Body body;
+const void* arguments;
+
+void fiber_main() {
+    body(arguments);
+    fibers[current].state = State::Done;
+    swapcontext(&fibers[current].context, &scheduler);
+}
+
+void wait_as(State state) {
+    const unsigned int self = current;
+    fibers[self].state = state;
+    swapcontext(&fibers[self].context, &scheduler);
+}
+
+void resume(unsigned int index) {
+    current = index;
+    thread_index = {index % block_extent.x, index / block_extent.x % block_extent.y,
+                    index / (block_extent.x * block_extent.y)};
+    swapcontext(&scheduler, &fibers[index].context);
+}
+
+// Lets a warp go on whose lanes have all offered a value or returned.
+bool complete_exchanges(unsigned int threads) {
+    bool any = false;
+    for (unsigned int first = 0; first < threads; first += 32) {
+        const unsigned int last = first + 32 < threads ? first + 32 : threads;
+        unsigned int offering = 0, done = 0;
+        for (unsigned int i = first; i < last; ++i) {
+            offering += fibers[i].state == State::AtExchange;
+            done += fibers[i].state == State::Done;
+        }
+        if (offering == 0 || offering + done != last - first) continue;
+        Lanes lanes{};
+        for (unsigned int i = first; i < last; ++i) {
+            if (fibers[i].state == State::AtExchange) lanes.values[i - first] = fibers[i].offered;
+        }
+        for (unsigned int i = first; i < last; ++i) {
+            if (fibers[i].state == State::AtExchange) {
+                fibers[i].received = lanes;
+                fibers[i].state = State::Ready;
+            }
+        }
+        any = true;
+    }
+    return any;
+}
+
+// Lets the block go on when all its threads are at the barrier or have returned.
+bool complete_barrier(unsigned int threads) {
+    unsigned int waiting = 0, done = 0;
+    for (unsigned int i = 0; i < threads; ++i) {
+        waiting += fibers[i].state == State::AtBarrier;
+        done += fibers[i].state == State::Done;
+    }
+    if (waiting == 0 || waiting + done != threads) return false;
+    for (unsigned int i = 0; i < threads; ++i) {
+        if (fibers[i].state == State::AtBarrier) fibers[i].state = State::Ready;
+    }
+    return true;
+}
+
+uint64_t next_random(uint64_t& state) {
+    state = state * 6364136223846793005ull + 1442695040888963407ull;
+    return state >> 33;
+}
+
+enum Outcome { OK = 0, UNKNOWN_KERNEL = 1, DEADLOCK = 2, SHARED_OVERRUN = 3 };
+
+int run_block(unsigned int threads, uint64_t& random) {
+    std::vector<unsigned int> order(threads);
+    for (unsigned int i = 0; i < threads; ++i) {
+        Fiber& fiber = fibers[i];
+        fiber.state = State::Ready;
+        getcontext(&fiber.context);
+        fiber.context.uc_stack.ss_sp = fiber.stack.get();
+        fiber.context.uc_stack.ss_size = STACK_BYTES;
+        fiber.context.uc_link = nullptr;
+        makecontext(&fiber.context, fiber_main, 0);
+        order[i] = i;
+    }
+    for (;;) {
+        for (unsigned int i = threads; i > 1; --i) std::swap(order[i - 1], order[next_random(random) % i]);
+        bool ran = false, all_done = true;
+        for (unsigned int index : order) {
+            if (fibers[index].state == State::Ready) {
+                resume(index);
+                ran = true;
+            }
+            all_done = all_done && fibers[index].state == State::Done;
+        }
+        if (all_done) return OK;
+        const bool released = complete_exchanges(threads) | complete_barrier(threads);
+        if (!ran && !released) return DEADLOCK;
+    }
+}
+
+}  // namespace
+
+unsigned char* shared_memory() { return shared.data(); }
+
+void barrier() { wait_as(State::AtBarrier); }
+
+Lanes exchange(uint64_t value) {
+    const unsigned int self = current;
+    fibers[self].offered = value;
+    wait_as(State::AtExchange);
+    return fibers[self].received;
+}
+
+Registration::Registration(const char* name, Body kernel) { registry()[name] = kernel; }
+
+}  // namespace emulator
+
+// Runs a whole grid. The arguments are the kernel's one struct. Not reentrant: the caller holds a lock.
+extern "C" int sconce_emulator_launch(const char* name, const unsigned int grid[3], unsigned int threads,
+                                      unsigned int shared_bytes, const void* kernel_arguments, uint64_t seed) {
+    using namespace emulator;
+    const auto found = registry().find(name);
+    if (found == registry().end()) return UNKNOWN_KERNEL;
+    body = found->second;
+    arguments = kernel_arguments;
+    block_extent = {threads, 1, 1};
+    grid_extent = {grid[0], grid[1], grid[2]};
+    while (fibers.size() < threads) {
+        fibers.emplace_back();
+        fibers.back().stack = std::make_unique<unsigned char[]>(STACK_BYTES);
+    }
+    shared.assign(shared_bytes + SHARED_GUARD, GUARD_BYTE);
+    uint64_t random = seed;
+    for (unsigned int z = 0; z < grid[2]; ++z) {
+        for (unsigned int y = 0; y < grid[1]; ++y) {
+            for (unsigned int x = 0; x < grid[0]; ++x) {
+                block_index = {x, y, z};
+                // Shared memory holds whatever an earlier block left; here it holds noise that no kernel may rely on.
+                std::memset(shared.data(), GUARD_BYTE, shared_bytes);
+                const int outcome = run_block(threads, random);
+                if (outcome != OK) return outcome;
+                for (size_t i = 0; i < SHARED_GUARD; ++i) {
+                    if (shared[shared_bytes + i] != GUARD_BYTE) return SHARED_OVERRUN;
+                }
+            }
+        }
+    }
+    return OK;
+}
+
+// The registered kernels' names, separated by line ends.
+extern "C" const char* sconce_emulator_kernels() {
+    static std::string names;
+    names.clear();
+    for (const auto& kernel : emulator::registry()) {
+        names += kernel.first;
+        names += '\n';
+    }
+    return names.c_str();
+}
