@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, DType, Layout, Storage, Tensor};
 
 use crate::error::{KernelError, Result};
+use crate::indices::Indices;
 
 /// The element range of a contiguous layout.
 pub(crate) fn contiguous_range(
@@ -83,7 +84,7 @@ pub(crate) fn expect_shape(
 ///
 /// # Errors
 /// A row that does not exist, or a tensor that is not an F32 matrix.
-pub fn select_rows(matrix: &Tensor, rows: &[u32]) -> std::result::Result<Tensor, KernelError> {
+pub fn select_rows(matrix: &Tensor, rows: &Indices<'_>) -> std::result::Result<Tensor, KernelError> {
     const OPERATION: &str = "select_rows";
     let (count, columns) = matrix_shape(matrix, OPERATION, "matrix")?;
     if matrix.dtype() != DType::F32 {
@@ -97,7 +98,7 @@ pub fn select_rows(matrix: &Tensor, rows: &[u32]) -> std::result::Result<Tensor,
     let (storage, layout) = matrix.storage_and_layout();
     let values = f32_values(&storage, layout, OPERATION, "matrix")?;
     let mut selected = Vec::with_capacity(rows.len() * columns);
-    for (index, &row) in rows.iter().enumerate() {
+    for (index, &row) in rows.values.iter().enumerate() {
         let row = row as usize;
         if row >= count {
             return Err(KernelError::OutOfRange {

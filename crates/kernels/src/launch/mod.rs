@@ -2,8 +2,10 @@
 //! numbers here, and nothing runs. `cuda` runs a launch on a card, the tests' emulator runs it on the host.
 
 mod rms_norm;
+mod step;
 
 pub use rms_norm::{RmsNorm, RmsNormArguments};
+pub use step::{StepCounts, StepLayout};
 
 /// An address in the memory of whatever runs the launch; zero is null.
 #[repr(transparent)]
