@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use sconce_model::synth::{NamedShape, Quantization, SynthError};
 
+use crate::devices::{DEFAULT_DEVICES, DeviceList};
 use crate::size::Bytes;
 
 /// Serves GGUF models in batches from a paged KV cache, and answers questions about role documents with citations.
@@ -61,6 +62,9 @@ pub(crate) struct ModelArguments {
     /// GGUF file of a Llama or Mistral model.
     #[arg(long, env = "SCONCE_MODEL", value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
+    /// Where the model lies: `cpu`, or CUDA devices by number, such as `0` or `0,1`; several share its layers between them.
+    #[arg(long, value_name = "LIST", default_value = DEFAULT_DEVICES)]
+    pub(crate) devices: DeviceList,
     /// Memory for the KV cache, such as 512MiB or 4GiB [default: enough for all contexts that run at once, at most 1GiB].
     #[arg(long, value_name = "SIZE")]
     pub(crate) kv_memory: Option<Bytes>,

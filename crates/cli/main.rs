@@ -3,6 +3,7 @@
 mod args;
 mod ask;
 mod bench;
+mod devices;
 mod ingest;
 mod library;
 mod model;

@@ -67,7 +67,7 @@ impl EngineThread {
 /// # Errors
 /// [`EngineError`] naming what is out of range, or what could not be allocated.
 pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle, EngineThread), EngineError> {
-    let LoadedModel { llama, tokenizer, template, device } = model;
+    let LoadedModel { llama, tokenizer, template } = model;
     let num_blocks = config.num_blocks(llama.config())?;
     let salt_key = random_key();
     let quotas = quotas(config, num_blocks, &salt_key)?;
@@ -97,7 +97,7 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
         aging: config.priority_aging,
     };
     scheduler_config.validate()?;
-    let cache = KvCache::allocate(llama.config(), num_blocks, config.block_size, config.kv_cache_dtype, &device)?;
+    let cache = KvCache::allocate(&llama, num_blocks, config.block_size, config.kv_cache_dtype)?;
     let info = ModelInfo {
         id: config.model_id.clone(),
         created: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs()),

@@ -7,8 +7,8 @@ use sconce_model::ModelError;
 use sconce_model::synth::{NamedShape, Quantization, SynthOptions, write};
 
 use crate::{
-    EngineConfig, EngineHandle, EngineThread, GenerateRequest, GenerationError, GenerationEventKind, LoadedModel,
-    SamplingParams, SubmitError, start,
+    Devices, EngineConfig, EngineHandle, EngineThread, GenerateRequest, GenerationError, GenerationEventKind,
+    LoadedModel, SamplingParams, SubmitError, start,
 };
 
 /// Steps that are still to fail.
@@ -40,7 +40,7 @@ fn engine(pipeline_depth: usize) -> (EngineHandle, EngineThread) {
         vocabulary: None,
     };
     write(&path, &options, &mut |_| {}).expect("written");
-    let model = LoadedModel::open(&path, None).expect("the model loads");
+    let model = LoadedModel::open(&path, None, &Devices::cpu()).expect("the model loads");
     start(model, &EngineConfig { pipeline_depth, ..EngineConfig::default() }).expect("the engine starts")
 }
 

@@ -29,6 +29,6 @@ pub use handle::{CanaryError, EVENT_CAPACITY, EngineHandle, ModelInfo};
 pub use load::LoadedModel;
 pub use metrics::{EngineMetrics, FinishLabel};
 pub use request::{GenerateRequest, MAX_CHOICES, MAX_PRIORITY, MAX_STOP_BYTES, MAX_STOP_STRINGS, SubmitError};
-pub use sconce_model::KvCacheDtype;
 pub use sconce_model::sampling::SamplingParams;
+pub use sconce_model::{Devices, KvCacheDtype};
 pub use sconce_text::{ChatTemplate, Conversation, Special, Tokenizer};

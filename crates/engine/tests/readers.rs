@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use sconce_engine::{
-    EngineConfig, EngineError, EngineHandle, EngineThread, FinishLabel, GenerateRequest, Generation, GenerationError,
-    GenerationEventKind, LoadedModel, SamplingParams, SubmitError, start,
+    Devices, EngineConfig, EngineError, EngineHandle, EngineThread, FinishLabel, GenerateRequest, Generation,
+    GenerationError, GenerationEventKind, LoadedModel, SamplingParams, SubmitError, start,
 };
 use sconce_model::synth::{NamedShape, Quantization, SynthOptions, write};
 
@@ -24,7 +24,7 @@ fn model() -> LoadedModel {
         write(&folder.path().join("tiny.gguf"), &options, &mut |_| {}).expect("written");
         folder
     });
-    LoadedModel::open(&folder.path().join("tiny.gguf"), None).expect("the model loads")
+    LoadedModel::open(&folder.path().join("tiny.gguf"), None, &Devices::cpu()).expect("the model loads")
 }
 
 fn engine(config: &EngineConfig) -> (EngineHandle, EngineThread) {

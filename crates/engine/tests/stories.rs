@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sconce_engine::{
-    EngineConfig, EngineHandle, EngineThread, FinishReason, GenerateRequest, GenerationEventKind, LoadedModel,
+    Devices, EngineConfig, EngineHandle, EngineThread, FinishReason, GenerateRequest, GenerationEventKind, LoadedModel,
     SamplingParams, Special, start,
 };
 
@@ -20,7 +20,7 @@ fn stories() -> Option<PathBuf> {
 }
 
 fn engine(config: &EngineConfig) -> Option<(EngineHandle, EngineThread)> {
-    let model = LoadedModel::open(&stories()?, None).expect("the model loads");
+    let model = LoadedModel::open(&stories()?, None, &Devices::cpu()).expect("the model loads");
     Some(start(model, config).expect("the engine starts"))
 }
 

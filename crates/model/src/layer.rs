@@ -1,8 +1,9 @@
 //! One layer of the decoder: attention over the paged cache, then the gated feed-forward network.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use sconce_kernels::{
-    Normed, PagedBatch, RopeTable, Weight, paged_attention, quant_matmul, rms_norm, rope_kv_write, silu_mul,
+    KernelError, Normed, PagedBatch, RopeTable, Weight, paged_attention, quant_matmul, rms_norm, rope_kv_write,
+    silu_mul,
 };
 
 use crate::config::LlamaConfig;
@@ -32,6 +33,12 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// The stream on another device; the same one when it is there already.
+    pub(crate) fn to_device(&self, device: &Device) -> Result<Self, ModelError> {
+        let moved = |tensor: &Tensor| tensor.to_device(device).map_err(KernelError::from);
+        Ok(Self { base: moved(&self.base)?, update: self.update.as_ref().map(moved).transpose()? })
+    }
+
     /// Adds what is pending and normalizes the sum.
     pub(crate) fn norm(&self, weight: &Tensor, epsilon: f32) -> Result<Normed, ModelError> {
         Ok(rms_norm(&self.base, self.update.as_ref(), weight, epsilon, DType::F32)?)

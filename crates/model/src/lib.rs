@@ -5,6 +5,7 @@
 
 mod batch;
 mod config;
+mod devices;
 mod error;
 mod executor;
 pub mod gguf;
@@ -18,6 +19,7 @@ mod tensors;
 
 pub use batch::ForwardBatch;
 pub use config::{LlamaConfig, RopeConfig};
+pub use devices::Devices;
 pub use error::ModelError;
 pub use executor::{Draw, Executor, PendingToken, Step, StepOutcome, Ticket};
 pub use gguf::{GgufError, GgufFile, Metadata};
@@ -26,5 +28,5 @@ pub use llama::Llama;
 pub use logits::Logits;
 pub use sconce_kernels::BlockCopy;
 
-/// The device that a model and its cache live on; [`Device::Cpu`] until there are CUDA kernels.
+/// One device that layers of a model and their cache live on.
 pub use candle_core::Device;
