@@ -1,6 +1,8 @@
 //! The index arrays of a step, checked once so that every kernel may trust them. No tensors and no tokens here.
 
 use crate::error::{KernelError, Result};
+use crate::indices::CardWords;
+use crate::launch::StepLayout;
 
 const OPERATION: &str = "paged_batch";
 
@@ -40,6 +42,18 @@ pub struct PagedBatch {
     pub(crate) block_tables: Vec<u32>,
     pub(crate) num_blocks: usize,
     pub(crate) block_size: usize,
+    /// The same arrays on a card, once they were brought there.
+    pub(crate) on_card: Option<BatchOnCard>,
+}
+
+/// A batch's arrays on a card.
+#[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "cuda"), allow(dead_code))] // Only a card is asked for addresses.
+pub(crate) struct BatchOnCard {
+    pub(crate) words: CardWords,
+    pub(crate) layout: StepLayout,
+    /// How its rows are given to the attention kernels.
+    pub(crate) work: AttentionWork,
 }
 
 impl PagedBatch {
@@ -74,6 +88,7 @@ impl PagedBatch {
             block_tables: parts.block_tables.to_vec(),
             num_blocks,
             block_size,
+            on_card: None,
         })
     }
 

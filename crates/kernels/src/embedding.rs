@@ -33,6 +33,8 @@ pub fn embedding(table: &Weight, ids: &Indices<'_>, device: &Device) -> std::res
             Ok(blocks.tensor.embedding(&Tensor::from_slice(ids.values, ids.len(), device)?)?)
         }
         (WeightData::Float(table), Device::Cpu) => float_rows(table, ids.values, width),
+        #[cfg(feature = "cuda")]
+        (_, Device::Cuda(_)) => crate::cuda::operations::embedding(table, ids, device),
         _ => Err(KernelError::Device { operation: OPERATION, argument: "table" }),
     }
 }

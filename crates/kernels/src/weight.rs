@@ -199,7 +199,7 @@ impl Weight {
         self.inputs
     }
 
-    /// The element type.
+    /// The element type, as in the file.
     #[must_use]
     pub fn weight_type(&self) -> WeightType {
         self.weight_type

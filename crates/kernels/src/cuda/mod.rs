@@ -7,10 +7,13 @@ mod card;
 pub(crate) mod fault;
 mod graph;
 mod modules;
+pub(crate) mod operations;
 mod run;
+mod step;
 pub(crate) mod tensor;
 mod transfer;
 
 pub use card::{CardFacts, facts, open, synchronize};
 pub use graph::Graph;
+pub use step::StepUpload;
 pub use transfer::{Download, Fetch, Upload};

@@ -67,7 +67,7 @@ fn rope_and_the_cache_write_agree_with_the_reference() {
                 &matrix(&query, heads * head_dim),
                 &matrix(&key, kv_heads * head_dim),
                 &matrix(&value, kv_heads * head_dim),
-                &frequencies.table(&positions),
+                &frequencies.table(&batch).expect("a table"),
                 &batch,
                 &keys,
                 &cached_values,
