@@ -59,6 +59,12 @@ impl RopeFrequencies {
         Ok(Self { per_pair })
     }
 
+    /// Radians per position of each pair.
+    #[must_use]
+    pub fn per_pair(&self) -> &[f64] {
+        &self.per_pair
+    }
+
     /// Sines and cosines for the rows of a step; every layer uses the same.
     #[must_use]
     pub fn table(&self, positions: &[u32]) -> RopeTable {
