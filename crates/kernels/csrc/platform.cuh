@@ -27,6 +27,9 @@ DEVICE unsigned int blocks_z() { return gridDim.z; }
 
 DEVICE void barrier() { __syncthreads(); }
 
+// Waits for the lanes of a full warp: what they wrote to shared memory is seen by all of them behind it.
+DEVICE void warp_barrier() { __syncwarp(); }
+
 // The value of lane `lane ^ mask` of a full warp.
 template <typename T>
 DEVICE T shuffle_xor(T value, int mask) {
@@ -70,6 +73,8 @@ DEVICE unsigned int blocks_y() { return emulator::grid_extent.y; }
 DEVICE unsigned int blocks_z() { return emulator::grid_extent.z; }
 
 DEVICE void barrier() { emulator::barrier(); }
+
+DEVICE void warp_barrier() { emulator::exchange(0); }
 
 template <typename T>
 DEVICE T exchanged(T value, unsigned int lane) {

@@ -1,8 +1,12 @@
 //! The index arrays of a step, checked once so that every kernel may trust them. No tensors and no tokens here.
 
+use candle_core::Device;
+
 use crate::error::{KernelError, Result};
 use crate::indices::CardWords;
-use crate::launch::StepLayout;
+#[cfg(feature = "cuda")]
+use crate::launch::StepCounts;
+use crate::launch::{AttentionWork, StepLayout};
 
 const OPERATION: &str = "paged_batch";
 
@@ -90,6 +94,21 @@ impl PagedBatch {
             block_size,
             on_card: None,
         })
+    }
+
+    /// The same batch where the tensors of a device can be reached from: a check's; a step's arrays go to a card together.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn on(self, device: &Device) -> std::result::Result<Self, KernelError> {
+        match device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => {
+                let mut upload = crate::cuda::StepUpload::new(device, StepCounts::default())?;
+                Ok(upload.place(&vec![0; self.rows()], self, &[])?.batch)
+            }
+            _ => Ok(self),
+        }
     }
 
     /// Rows of all sequences together.

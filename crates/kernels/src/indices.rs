@@ -1,5 +1,8 @@
 //! Numbers that name rows, tokens or blocks: known on the host, and where the tensors lie on a card, lying there as well.
 
+use candle_core::Device;
+
+use crate::error::KernelError;
 use crate::launch::DevicePointer;
 
 /// Words on a card; the memory lives as long as somebody holds one of these.
@@ -42,6 +45,18 @@ impl<'a> From<&'a [u32]> for Indices<'a> {
 }
 
 impl Indices<'_> {
+    /// The same indices where the tensors of a device can be reached from: a check's; a step's go to a card together.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn on(self, device: &Device) -> std::result::Result<Self, KernelError> {
+        match device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => self.upload(device),
+            _ => Ok(self),
+        }
+    }
+
     /// The number of indices.
     #[must_use]
     pub fn len(&self) -> usize {

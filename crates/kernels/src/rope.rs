@@ -62,6 +62,12 @@ impl RopeFrequencies {
         Ok(Self { per_pair, on_card: None })
     }
 
+    /// Radians per position of each pair.
+    #[must_use]
+    pub fn per_pair(&self) -> &[f64] {
+        &self.per_pair
+    }
+
     /// The same frequencies for the layers of a device.
     ///
     /// # Errors
@@ -111,7 +117,10 @@ pub struct RopeTable {
 enum Angles {
     Host(HostAngles),
     #[cfg(feature = "cuda")]
-    Card { cosines: Tensor, sines: Tensor },
+    Card {
+        cosines: Tensor,
+        sines: Tensor,
+    },
 }
 
 #[derive(Debug, Clone)]

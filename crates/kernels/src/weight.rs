@@ -33,6 +33,23 @@ pub enum WeightType {
 }
 
 impl WeightType {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::F32,
+        Self::F16,
+        Self::BF16,
+        Self::Q4_0,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q8_0,
+        Self::Q2K,
+        Self::Q3K,
+        Self::Q4K,
+        Self::Q5K,
+        Self::Q6K,
+    ];
+
     /// The same type in candle's words.
     fn ggml(self) -> GgmlDType {
         match self {
@@ -184,6 +201,22 @@ impl Weight {
         Ok(match &self.data {
             WeightData::Quantized(blocks) => blocks.tensor.dequantize(&blocks.tensor.device())?,
             WeightData::Float(tensor) => tensor.to_dtype(DType::F32)?,
+        })
+    }
+
+    /// The matrix as little-endian bytes, as [`Weight::from_bytes`] takes them.
+    ///
+    /// # Errors
+    /// Only what the tensor library reports.
+    pub fn to_bytes(&self) -> std::result::Result<Vec<u8>, KernelError> {
+        let matrix = match &self.data {
+            WeightData::Quantized(blocks) => return Ok(blocks.tensor.data()?.into_owned()),
+            WeightData::Float(tensor) => tensor.flatten_all()?,
+        };
+        Ok(match self.weight_type {
+            WeightType::F16 => matrix.to_vec1::<f16>()?.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            WeightType::BF16 => matrix.to_vec1::<bf16>()?.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            _ => matrix.to_vec1::<f32>()?.iter().flat_map(|value| value.to_le_bytes()).collect(),
         })
     }
 

@@ -19,9 +19,7 @@ pub(crate) fn embedding(table: &Weight, ids: &Indices<'_>, device: &Device) -> R
     let Some(on_card) = &ids.on_card else { return Err(not_placed(OPERATION, "ids")) };
     let (start, weight_type) = match &table.data {
         WeightData::Quantized(blocks) => (blocks.address, table.weight_type()),
-        WeightData::Float(matrix) => {
-            (address(matrix, matrix.dtype(), OPERATION, "table")?, table.weight_type())
-        }
+        WeightData::Float(matrix) => (address(matrix, matrix.dtype(), OPERATION, "table")?, table.weight_type()),
     };
     let rows = unwritten((ids.len(), table.inputs()), DType::F32, device)?;
     let arguments = EmbeddingArguments {
