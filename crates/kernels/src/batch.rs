@@ -3,10 +3,10 @@
 use candle_core::Device;
 
 use crate::error::{KernelError, Result};
+#[cfg(feature = "cuda")]
 use crate::indices::CardWords;
 #[cfg(feature = "cuda")]
-use crate::launch::StepCounts;
-use crate::launch::{AttentionWork, StepLayout};
+use crate::launch::{AttentionWork, StepCounts, StepLayout};
 
 const OPERATION: &str = "paged_batch";
 
@@ -47,12 +47,13 @@ pub struct PagedBatch {
     pub(crate) num_blocks: usize,
     pub(crate) block_size: usize,
     /// The same arrays on a card, once they were brought there.
+    #[cfg(feature = "cuda")]
     pub(crate) on_card: Option<BatchOnCard>,
 }
 
 /// A batch's arrays on a card.
+#[cfg(feature = "cuda")]
 #[derive(Debug, Clone)]
-#[cfg_attr(not(feature = "cuda"), allow(dead_code))] // Only a card is asked for addresses.
 pub(crate) struct BatchOnCard {
     pub(crate) words: CardWords,
     pub(crate) layout: StepLayout,
@@ -92,6 +93,7 @@ impl PagedBatch {
             block_tables: parts.block_tables.to_vec(),
             num_blocks,
             block_size,
+            #[cfg(feature = "cuda")]
             on_card: None,
         })
     }

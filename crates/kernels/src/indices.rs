@@ -3,30 +3,29 @@
 use candle_core::Device;
 
 use crate::error::KernelError;
+#[cfg(feature = "cuda")]
 use crate::launch::DevicePointer;
 
-/// Words on a card; the memory lives as long as somebody holds one of these.
-#[cfg(feature = "cuda")]
-pub(crate) type CardMemory = std::sync::Arc<candle_core::cuda_backend::cudarc::driver::CudaSlice<u32>>;
-
-/// Without the feature `cuda` there are none.
-#[cfg(not(feature = "cuda"))]
-pub(crate) type CardMemory = std::convert::Infallible;
-
 /// Where words lie on a card.
+#[cfg(feature = "cuda")]
 #[derive(Debug, Clone)]
 pub(crate) struct CardWords {
-    /// Kept, so that the address stays valid.
-    pub(crate) _memory: CardMemory,
+    /// Held, so that the address stays valid.
+    pub(crate) memory: std::sync::Arc<candle_core::cuda_backend::cudarc::driver::CudaSlice<u32>>,
     /// The first of them.
     pub(crate) first: DevicePointer,
 }
 
+#[cfg(feature = "cuda")]
 impl CardWords {
     /// The address of a word.
-    #[cfg_attr(not(feature = "cuda"), allow(dead_code))] // Only a card is asked for addresses.
     pub(crate) fn at(&self, word: usize) -> DevicePointer {
         DevicePointer(self.first.0 + 4 * word as u64)
+    }
+
+    /// The words from one on.
+    pub(crate) fn from(&self, word: usize) -> Self {
+        Self { memory: self.memory.clone(), first: self.at(word) }
     }
 }
 
@@ -35,12 +34,17 @@ impl CardWords {
 #[derive(Debug, Clone)]
 pub struct Indices<'a> {
     pub(crate) values: &'a [u32],
+    #[cfg(feature = "cuda")]
     pub(crate) on_card: Option<CardWords>,
 }
 
 impl<'a> From<&'a [u32]> for Indices<'a> {
     fn from(values: &'a [u32]) -> Self {
-        Self { values, on_card: None }
+        Self {
+            values,
+            #[cfg(feature = "cuda")]
+            on_card: None,
+        }
     }
 }
 

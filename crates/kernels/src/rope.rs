@@ -18,7 +18,7 @@ const OPERATION: &str = "rope_kv_write";
 pub struct RopeFrequencies {
     per_pair: Vec<f64>,
     /// The same on the device that they were brought to, F64 `[pairs]`.
-    #[cfg_attr(not(feature = "cuda"), allow(dead_code))] // The CPU reads its own.
+    #[cfg(feature = "cuda")]
     on_card: Option<Tensor>,
 }
 
@@ -59,7 +59,11 @@ impl RopeFrequencies {
                 frequency / factors.map_or(1.0, |factors| f64::from(factors[pair])) / f64::from(linear_scale)
             })
             .collect();
-        Ok(Self { per_pair, on_card: None })
+        Ok(Self {
+            per_pair,
+            #[cfg(feature = "cuda")]
+            on_card: None,
+        })
     }
 
     /// Radians per position of each pair.
@@ -73,11 +77,14 @@ impl RopeFrequencies {
     /// # Errors
     /// When the device has no memory for them.
     pub fn on(&self, device: &Device) -> std::result::Result<Self, KernelError> {
-        let on_card = match device {
-            Device::Cpu => None,
-            _ => Some(Tensor::from_slice(&self.per_pair, self.per_pair.len(), device)?),
-        };
-        Ok(Self { per_pair: self.per_pair.clone(), on_card })
+        match device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => {
+                let on_card = Some(Tensor::from_slice(&self.per_pair, self.per_pair.len(), device)?);
+                Ok(Self { on_card, ..self.clone() })
+            }
+            _ => Ok(self.clone()),
+        }
     }
 
     /// Sines and cosines for the rows of a step, on the device of these frequencies; every layer there uses the same.

@@ -9,6 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 
 use crate::error::{KernelError, Result};
+#[cfg(feature = "cuda")]
 use crate::launch::DevicePointer;
 
 const OPERATION: &str = "weight";
@@ -105,17 +106,23 @@ pub(crate) enum WeightData {
 #[derive(Debug, Clone)]
 pub(crate) struct Blocks {
     pub(crate) tensor: Arc<QTensor>,
-    #[cfg_attr(not(feature = "cuda"), allow(dead_code))] // Only a card is asked for addresses.
+    /// Null on the CPU.
+    #[cfg(feature = "cuda")]
     pub(crate) address: DevicePointer,
 }
 
 impl Blocks {
     fn new(storage: QStorage, shape: (usize, usize)) -> Result<Self> {
+        #[cfg(feature = "cuda")]
         let address = match &storage {
             QStorage::Cuda(_) => DevicePointer(storage.device_ptr()?.addr() as u64),
             _ => DevicePointer::default(),
         };
-        Ok(Self { tensor: Arc::new(QTensor::new(storage, shape)?), address })
+        Ok(Self {
+            tensor: Arc::new(QTensor::new(storage, shape)?),
+            #[cfg(feature = "cuda")]
+            address,
+        })
     }
 }
 

@@ -15,5 +15,5 @@ mod transfer;
 
 pub use card::{CardFacts, facts, open, synchronize};
 pub use graph::Graph;
-pub use step::{PlacedStep, StepUpload};
+pub use step::StepUpload;
 pub use transfer::{Download, Fetch, Upload};

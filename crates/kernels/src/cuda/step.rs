@@ -5,8 +5,9 @@ use candle_core::Device;
 use super::transfer::Upload;
 use crate::batch::{BatchOnCard, PagedBatch};
 use crate::error::{KernelError, Result};
-use crate::indices::{CardWords, Indices};
+use crate::indices::Indices;
 use crate::launch::{AttentionWork, StepCounts};
+use crate::placed::PlacedStep;
 
 /// The memory that steps' arrays are brought to, one step after another.
 #[derive(Debug)]
@@ -14,17 +15,6 @@ pub struct StepUpload {
     upload: Upload,
     /// Reused by each step.
     words: Vec<u32>,
-}
-
-/// A step's arrays where its kernels find them.
-#[derive(Debug, Clone)]
-pub struct PlacedStep<'a> {
-    /// Token of each row.
-    pub ids: Indices<'a>,
-    /// Rows whose logits are wanted.
-    pub logits_rows: Indices<'a>,
-    /// Everything else.
-    pub batch: PagedBatch,
 }
 
 impl StepUpload {
@@ -72,10 +62,9 @@ impl StepUpload {
         words.extend(&batch.block_tables);
         debug_assert_eq!(words.len(), layout.words, "every array has the length that was counted");
         let placed = self.upload.send(&[words])?;
-        let part = |word: usize| CardWords { first: placed.at(word), ..placed.clone() };
         Ok(PlacedStep {
-            ids: Indices { values: ids, on_card: Some(part(layout.input_ids)) },
-            logits_rows: Indices { values: logits_rows, on_card: Some(part(layout.logits_rows)) },
+            ids: Indices { values: ids, on_card: Some(placed.from(layout.input_ids)) },
+            logits_rows: Indices { values: logits_rows, on_card: Some(placed.from(layout.logits_rows)) },
             batch: PagedBatch { on_card: Some(BatchOnCard { words: placed, layout, work }), ..batch },
         })
     }

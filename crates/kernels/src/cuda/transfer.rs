@@ -100,7 +100,7 @@ impl Upload {
             unsafe { result::memcpy_htod_async(first.0, &staging[..length], self.stream.cu_stream()) }.map_err(said)?;
             area.done.record(&self.stream).map_err(said)?;
         }
-        Ok(CardWords { _memory: self.words.clone(), first })
+        Ok(CardWords { memory: self.words.clone(), first })
     }
 }
 
