@@ -8,6 +8,9 @@
 #define DEVICE __device__ __forceinline__
 #define BOTH __host__ __device__ __forceinline__
 
+// Unrolls the loop that follows, so that arrays which it indexes stay in registers.
+#define UNROLL _Pragma("unroll")
+
 // Opens a kernel: KERNEL(name, Arguments) { … arguments.field … }
 #define KERNEL(name, Arguments) extern "C" __global__ void name(const Arguments arguments)
 
@@ -54,6 +57,7 @@ DEVICE T shuffle_up(T value, int delta) {
 
 #define DEVICE inline
 #define BOTH inline
+#define UNROLL
 
 #define KERNEL(name, Arguments)                                                                        \
     static void name##_body(const Arguments& arguments);                                               \

@@ -103,6 +103,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::single_range_in_vec_init)] // One launch is a list of one range.
     fn a_launch_ends_before_a_copy_that_must_come_later() {
         let waves = |copies: &[BlockCopy]| BlockCopies::new(copies).waves;
         let none: [Range<usize>; 0] = [];

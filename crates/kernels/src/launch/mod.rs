@@ -1,6 +1,7 @@
 //! What is launched on a card: a kernel's name, the shape of its grid and its one struct of arguments. Pure: pointers are
 //! numbers here, and nothing runs. `cuda` runs a launch on a card, the tests' emulator runs it on the host.
 
+mod attention;
 mod block_copy;
 mod embedding;
 mod rms_norm;
@@ -9,6 +10,7 @@ mod select_rows;
 mod silu_mul;
 mod step;
 
+pub use attention::{AttentionArguments, AttentionPlan, AttentionPointers, AttentionShape};
 pub use block_copy::{BlockCopies, BlockCopyArguments};
 pub use embedding::{Embedding, EmbeddingArguments, ResolveTokens, ResolveTokensArguments};
 pub use rms_norm::{RmsNorm, RmsNormArguments};

@@ -7,9 +7,9 @@ use sconce_kernels::checks::{
     TokenCase,
 };
 use sconce_kernels::launch::{
-    BlockCopies, DevicePointer, ElementType, Embedding, EmbeddingArguments, KernelArguments, Launch, ResolveTokens,
-    ResolveTokensArguments, RmsNorm, RmsNormArguments, RopeKvWrite, RopeKvWriteArguments, RopeTable,
-    RopeTableArguments, RowDirection, SelectRows, SiluMul,
+    AttentionPlan, AttentionPointers, AttentionShape, BlockCopies, DevicePointer, ElementType, Embedding,
+    EmbeddingArguments, KernelArguments, Launch, ResolveTokens, ResolveTokensArguments, RmsNorm, RmsNormArguments,
+    RopeKvWrite, RopeKvWriteArguments, RopeTable, RopeTableArguments, RowDirection, SelectRows, SiluMul,
 };
 
 use crate::memory::Buffer;
@@ -20,6 +20,8 @@ pub(crate) struct Emulated {
     pub(crate) activation: ElementType,
     /// Whether float buffers begin one number behind an aligned address, where no kernel may load more than one at once.
     pub(crate) misaligned: bool,
+    /// What the planner is told of the card: more of them make more splits.
+    pub(crate) multiprocessors: u32,
 }
 
 /// Runs a launch; the buffers that its arguments name outlive the call.
@@ -94,7 +96,7 @@ impl Backend for Emulated {
 
     fn lacks(&self) -> &'static [&'static str] {
         // Products are candle's, whose kernels are not in the emulator.
-        &["matmul", "paged_attention"]
+        &["matmul"]
     }
 
     fn rms_norm(
@@ -183,8 +185,51 @@ impl Backend for Emulated {
         })
     }
 
-    fn paged_attention(&self, _case: &AttentionCase<'_>) -> Result<Vec<f32>, String> {
-        Err(String::new())
+    fn paged_attention(&self, case: &AttentionCase<'_>) -> Result<Vec<f32>, String> {
+        let shape = AttentionShape {
+            heads: case.heads,
+            kv_heads: case.shape.kv_heads,
+            head_dim: case.shape.head_dim,
+            block_size: case.shape.block_size,
+            activation: self.activation,
+            cache: case.cache_type,
+        };
+        let batch = case.batch.batch(case.shape)?;
+        let plan = AttentionPlan::new(&batch, shape, self.multiprocessors).map_err(|error| error.to_string())?;
+        let query = self.floats(case.query, self.activation);
+        let [key_cache, value_cache] =
+            [case.key_cache, case.value_cache].map(|cache| self.floats(cache, case.cache_type));
+        let arrays = case.batch;
+        let [cu_seqlens_q, seq_lens_k, cu_blocks, block_tables] =
+            [&arrays.cu_seqlens_q, &arrays.seq_lens_k, &arrays.cu_blocks, &arrays.block_tables]
+                .map(|values| Buffer::indices(values));
+        let (decode, tiles) = (Buffer::indices(plan.decode()), Buffer::indices(plan.tiles()));
+        twice(|seed| {
+            let output = self.poisoned(case.query.len(), self.activation);
+            let sums = self.poisoned(plan.sums_floats(), ElementType::F32);
+            let stats = self.poisoned(plan.stats_floats(), ElementType::F32);
+            let pointers = AttentionPointers {
+                query: query.pointer(),
+                output: output.pointer(),
+                key_cache: key_cache.pointer(),
+                value_cache: value_cache.pointer(),
+                cu_seqlens_q: cu_seqlens_q.pointer(),
+                seq_lens_k: seq_lens_k.pointer(),
+                cu_blocks: cu_blocks.pointer(),
+                block_tables: block_tables.pointer(),
+                decode: decode.pointer(),
+                tiles: tiles.pointer(),
+                sums: sums.pointer(),
+                stats: stats.pointer(),
+            };
+            for launch in plan.launches(&pointers) {
+                run(&launch, seed)?;
+            }
+            // Reading a buffer looks after what lies beside it.
+            sums.read(ElementType::F32);
+            stats.read(ElementType::F32);
+            Ok(output.read(self.activation))
+        })
     }
 
     fn embedding(&self, case: &EmbeddingCase<'_>) -> Result<Vec<f32>, String> {
