@@ -2,8 +2,12 @@
 //! numbers here, and nothing runs. `cuda` runs a launch on a card, the tests' emulator runs it on the host.
 
 mod rms_norm;
+mod sampling;
 
 pub use rms_norm::{RmsNorm, RmsNormArguments};
+pub use sampling::{
+    SAMPLING_NONE, SAMPLING_TOP_LIMIT, Sampling, SamplingArguments, SamplingResult, SamplingRow, SamplingStatus,
+};
 
 /// An address in the memory of whatever runs the launch; zero is null.
 #[repr(transparent)]
