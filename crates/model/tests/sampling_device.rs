@@ -5,7 +5,9 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 use sconce_emulator::Grid;
-use sconce_kernels::launch::{DevicePointer, Launch, SAMPLING_NONE, SamplingArguments, SamplingResult, SamplingRow};
+use sconce_kernels::launch::{
+    DevicePointer, Launch, SAMPLING_NONE, Sampling, SamplingArguments, SamplingResult, SamplingRow,
+};
 use sconce_model::sampling::{
     Sampled, Sampler, SamplingBatch, SamplingBuffers, SamplingError, SamplingParams, sampled,
 };
@@ -185,11 +187,11 @@ fn params() -> impl Strategy<Value = SamplingParams> {
     let filters = (
         prop_oneof![Just(0.0f32), Just(1.0), 0.01f32..2.0],
         prop::option::of(prop_oneof![1u32..60, 1u32..4_000]),
-        prop_oneof![Just(1.0f32), Just(1e-30), 0.01f32..1.0],
+        prop_oneof![Just(1.0f32), Just(1e-30), Just(0.9999), 0.01f32..1.0],
         prop_oneof![Just(0.0f32), Just(1.0), 0.0f32..0.3],
     );
     let penalties = (
-        prop_oneof![Just(1.0f32), 0.1f32..10.0],
+        prop_oneof![Just(1.0f32), 0.1f32..1.0, 1.0f32..10.0],
         prop_oneof![Just(0.0f32), -2.0f32..2.0],
         prop_oneof![Just(0.0f32), -2.0f32..2.0],
     );
@@ -285,12 +287,32 @@ const PUBLISHED: [(u64, [u64; 2], u64); 3] = [
     (0xA409_3822_299F_31D0, [0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344], 0x0A5E_742C_2997_341C),
 ];
 
+/// The counter that gives a first word with a key of 0: Philox backwards.
+fn counter_of(word: u64) -> [u64; 2] {
+    const MULTIPLIER: u64 = 0xD2B7_4407_B1CE_6E93;
+    // Newton's iteration: each step doubles the bits that are right.
+    let inverse =
+        (0..6).fold(1u64, |inverse, _| inverse.wrapping_mul(2u64.wrapping_sub(MULTIPLIER.wrapping_mul(inverse))));
+    let (mut left, mut right) = (word, 0u64);
+    for round in (0..10).rev() {
+        let key = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(round);
+        let before = right.wrapping_mul(inverse);
+        let upper = ((u128::from(before) * u128::from(MULTIPLIER)) >> 64) as u64;
+        (left, right) = (before, left ^ key ^ upper);
+    }
+    [left, right]
+}
+
 #[test]
-fn random_words_are_the_published_ones() {
+fn random_words_are_the_published_ones_and_choose_exactly() {
     // Of 2^16 equal tokens, the one is drawn whose id is the upper 16 bits of the random word.
     const BITS: u32 = 16;
+    let firsts = [0, 1, 31, 32, 2_047, 2_048, 2_049, 65_535].map(|id| id << (64 - BITS));
+    let edges = firsts.iter().flat_map(|&first: &u64| [first, first.wrapping_sub(1)]);
+    let mut draws = PUBLISHED.to_vec();
+    draws.extend(edges.map(|word| (0, counter_of(word), word)));
     let mut words = Vec::new();
-    for (seed, [position, choice], _) in PUBLISHED {
+    for &(seed, [position, choice], _) in &draws {
         let row = SamplingRow {
             seed,
             position,
@@ -314,8 +336,8 @@ fn random_words_are_the_published_ones() {
     }
     let mut words = Buffer::new(&words);
     let mut logits = Buffer::floats(&[2.5; 1 << BITS]);
-    let mut results = Buffer::poisoned(PUBLISHED.len() * SamplingResult::WORDS);
-    let mut drawn = Buffer::poisoned(PUBLISHED.len());
+    let mut results = Buffer::poisoned(draws.len() * SamplingResult::WORDS);
+    let mut drawn = Buffer::poisoned(draws.len());
     let arguments = SamplingArguments {
         logits: logits.pointer(),
         workspace: DevicePointer::default(),
@@ -332,7 +354,7 @@ fn random_words_are_the_published_ones() {
         top_stride: 0,
         unused: 0,
     };
-    run(&sconce_kernels::launch::Sampling { rows: PUBLISHED.len() as u32, arguments }.launch(), 1);
-    let expected: Vec<u32> = PUBLISHED.iter().map(|(.., word)| (word >> (64 - BITS)) as u32).collect();
+    run(&Sampling { rows: draws.len() as u32, arguments }.launch(), 1);
+    let expected: Vec<u32> = draws.iter().map(|(.., word)| (word >> (64 - BITS)) as u32).collect();
     assert_eq!(drawn.read(), expected);
 }
