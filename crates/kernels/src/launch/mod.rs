@@ -6,6 +6,7 @@ mod block_copy;
 mod embedding;
 mod rms_norm;
 mod rope;
+mod sampling;
 mod select_rows;
 mod silu_mul;
 mod step;
@@ -15,6 +16,9 @@ pub use block_copy::{BlockCopies, BlockCopyArguments};
 pub use embedding::{Embedding, EmbeddingArguments, ResolveTokens, ResolveTokensArguments};
 pub use rms_norm::{RmsNorm, RmsNormArguments};
 pub use rope::{RopeKvWrite, RopeKvWriteArguments, RopeTable, RopeTableArguments};
+pub use sampling::{
+    SAMPLING_NONE, SAMPLING_TOP_LIMIT, Sampling, SamplingArguments, SamplingResult, SamplingRow, SamplingStatus,
+};
 pub use select_rows::{RowDirection, SelectRows, SelectRowsArguments};
 pub use silu_mul::{SiluMul, SiluMulArguments};
 pub use step::{StepCounts, StepLayout};

@@ -2,6 +2,7 @@
 //! What comes out depends on the logits, the parameters, the history, the seed and the position; never on the batch, on
 //! the clock or on the machine's library of mathematics. Knows no sequence and no tensor.
 
+mod device;
 mod params;
 mod penalties;
 pub(crate) mod random;
@@ -10,6 +11,7 @@ mod weights;
 
 use std::cell::RefCell;
 
+pub use device::{SamplingBatch, SamplingBuffers, sampled};
 pub use params::{SamplingError, SamplingParams};
 
 use penalties::History;
@@ -26,6 +28,14 @@ pub struct Sampled {
     pub logprob: Option<f32>,
     /// The most likely tokens of that distribution with their log-probabilities, best first; as many as asked for.
     pub top: Vec<(u32, f32)>,
+}
+
+impl Sampled {
+    /// With log-probabilities from logits as the model gave them.
+    fn with_logprobs(token: u32, logit: f32, top: impl Iterator<Item = (u32, f32)>, normalizer: f64) -> Self {
+        let logprob = |logit: f32| (f64::from(logit) - normalizer) as f32;
+        Self { token, logprob: Some(logprob(logit)), top: top.map(|(id, logit)| (id, logprob(logit))).collect() }
+    }
 }
 
 /// Draws the tokens of one answer, and remembers them for the penalties.
@@ -125,8 +135,7 @@ impl Sampler {
             let [word, _] = philox(self.seed, [position, u64::from(self.choice)]);
             weighing.draw(logits, cutoff, word, sums).unwrap_or(greatest.id)
         };
-        let (logprob, top) = self.logprobs(raw, token, best);
-        Ok(Sampled { token, logprob, top })
+        Ok(self.report(raw, token, best))
     }
 
     fn adjust(&self, raw: &[f32], banned: &[u32], pending: Option<u32>, adjusted: &mut Vec<f32>) {
@@ -159,17 +168,12 @@ impl Sampler {
         }
     }
 
-    fn logprobs(&self, raw: &[f32], token: u32, best: &mut Vec<Scored>) -> (Option<f32>, Vec<(u32, f32)>) {
-        let Some(count) = self.params.logprobs else { return (None, Vec::new()) };
+    fn report(&self, raw: &[f32], token: u32, best: &mut Vec<Scored>) -> Sampled {
+        let Some(count) = self.params.logprobs else { return Sampled { token, logprob: None, top: Vec::new() } };
         let greatest = raw.iter().copied().fold(f32::MIN, f32::max);
         let total = Weighing { greatest, temperature: 1.0 }.total(raw, Cutoff::NONE);
-        let normalizer = weights::log_sum_exp(greatest, total);
         select::best(raw, Cutoff::NONE, usize::from(count), best);
-        let top = best.iter().map(|scored| (scored.id, logprob(scored.logit, normalizer))).collect();
-        (raw.get(token as usize).map(|&logit| logprob(logit, normalizer)), top)
+        let top = best.iter().map(|scored| (scored.id, scored.logit));
+        Sampled::with_logprobs(token, raw[token as usize], top, weights::log_sum_exp(greatest, total))
     }
-}
-
-fn logprob(logit: f32, normalizer: f64) -> f32 {
-    (f64::from(logit) - normalizer) as f32
 }

@@ -129,7 +129,18 @@ pub(super) fn log_sum_exp(greatest: f32, total: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{exp, fixed};
+    use super::{Cutoff, Weighing, exp, fixed};
+
+    #[test]
+    fn the_token_is_that_in_whose_part_of_the_words_the_random_word_is() {
+        let logits = [0.5; 1 << 10];
+        let draw =
+            |word| Weighing { greatest: 0.5, temperature: 1.0 }.draw(&logits, Cutoff::NONE, word, &mut Vec::new());
+        for id in [0u32, 1, 255, 256, 257, 1_023] {
+            let first = u64::from(id) << 54;
+            assert_eq!((draw(first), draw(first + ((1 << 54) - 1))), (Some(id), Some(id)));
+        }
+    }
 
     #[test]
     fn the_exponential_is_close_to_the_exact_one() {
