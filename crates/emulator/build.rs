@@ -16,6 +16,7 @@ fn main() {
         let name = file.file_name().expect("a name").to_string_lossy();
         unit.push_str(&format!("#include \"{name}\"\n"));
     }
+    unit.push_str("#include \"arithmetic.cpp\"\n");
     let unit_path = PathBuf::from(std::env::var("OUT_DIR").expect("set by cargo")).join("kernels.cpp");
     fs::write(&unit_path, unit).expect("the build folder is writable");
     println!("cargo:rerun-if-changed=../kernels/csrc");
