@@ -29,6 +29,9 @@ fn main() {
         .opt_level(2)
         // The same operations as on the card where bits are promised: no fused multiply-add that is not written as one.
         .flag("-ffp-contract=off")
+        // A card faults on a vector that is loaded from an address that is not a multiple of its size; so does this.
+        .flag("-fsanitize=alignment")
+        .flag("-fsanitize-undefined-trap-on-error")
         .warnings(true)
         .compile("sconce_emulator");
 }

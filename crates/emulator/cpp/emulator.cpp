@@ -110,16 +110,21 @@ uint64_t next_random(uint64_t& state) {
 
 enum Outcome { OK = 0, UNKNOWN_KERNEL = 1, DEADLOCK = 2, SHARED_OVERRUN = 3 };
 
+// A function of its own, because `getcontext` may return twice for all that the compiler knows, and no variable of a longer
+// function is safe from that.
+void prepare(Fiber& fiber) {
+    fiber.state = State::Ready;
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_size = STACK_BYTES;
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, fiber_main, 0);
+}
+
 int run_block(unsigned int threads, uint64_t& random) {
     std::vector<unsigned int> order(threads);
     for (unsigned int i = 0; i < threads; ++i) {
-        Fiber& fiber = fibers[i];
-        fiber.state = State::Ready;
-        getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = fiber.stack.get();
-        fiber.context.uc_stack.ss_size = STACK_BYTES;
-        fiber.context.uc_link = nullptr;
-        makecontext(&fiber.context, fiber_main, 0);
+        prepare(fibers[i]);
         order[i] = i;
     }
     for (;;) {

@@ -92,3 +92,13 @@ BOTH T rounded(float value) {
     from_float(value, result);
     return result;
 }
+
+// Neighbours that are loaded and stored at once: their address is a multiple of their size, or of 16 bytes if that is smaller.
+template <typename T, int COUNT>
+struct alignas(sizeof(T) * COUNT < 16 ? sizeof(T) * COUNT : 16) Pack {
+    T items[COUNT];
+};
+
+// How many numbers of a type one load of 16 bytes brings.
+template <typename T>
+constexpr int PACK = 16 / static_cast<int>(sizeof(T));

@@ -41,16 +41,21 @@ impl Devices {
     /// # Errors
     /// When this build has no CUDA, no device has the ordinal, or the list is empty.
     pub fn cuda(ordinals: &[usize]) -> Result<Self, ModelError> {
-        if !cfg!(feature = "cuda") {
-            let problem = "this build runs on the CPU only; build it with `cargo build --release --features cuda`";
-            return Err(ModelError::Devices { problem: problem.to_string() });
+        #[cfg(feature = "cuda")]
+        {
+            let open = |&ordinal: &usize| {
+                sconce_kernels::cuda::open(ordinal).map_err(|error| ModelError::Devices {
+                    problem: format!("CUDA device {ordinal} cannot be used: {error}"),
+                })
+            };
+            Self::new(ordinals.iter().map(open).collect::<Result<_, _>>()?)
         }
-        let open = |&ordinal: &usize| {
-            Device::new_cuda(ordinal).map_err(|error| ModelError::Devices {
-                problem: format!("CUDA device {ordinal} cannot be used: {error}"),
-            })
-        };
-        Self::new(ordinals.iter().map(open).collect::<Result<_, _>>()?)
+        #[cfg(not(feature = "cuda"))]
+        {
+            let _ = ordinals;
+            let problem = "this build runs on the CPU only; build it with `cargo build --release --features cuda`";
+            Err(ModelError::Devices { problem: problem.to_string() })
+        }
     }
 
     /// Where the embedding lies and a token begins.

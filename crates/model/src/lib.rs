@@ -24,7 +24,7 @@ pub use error::ModelError;
 pub use executor::{Draw, Executor, PendingToken, Step, StepOutcome, Ticket};
 pub use gguf::{GgufError, GgufFile, Metadata};
 pub use kv_cache::{KvCache, KvCacheDtype};
-pub use llama::Llama;
+pub use llama::{Activation, Llama};
 pub use logits::Logits;
 pub use sconce_kernels::{BlockCopy, KernelError};
 

@@ -1,7 +1,7 @@
 //! The Llama decoder: loading, and the forward over a batch of mixed sequences.
 
-use candle_core::{Device, Tensor};
-use sconce_kernels::{RopeFrequencies, Weight, embedding, quant_matmul, select_rows};
+use candle_core::{DType, Device, Tensor};
+use sconce_kernels::{KernelError, PlacedStep, RopeFrequencies, Weight, embedding, quant_matmul, select_rows};
 
 use crate::batch::ForwardBatch;
 use crate::config::LlamaConfig;
@@ -20,6 +20,7 @@ struct Stage {
     /// Index of the first.
     begin: usize,
     layers: Vec<Layer>,
+    frequencies: RopeFrequencies,
 }
 
 /// A loaded model. Immutable: everything that a step changes is in the [`KvCache`].
@@ -31,7 +32,31 @@ pub struct Llama {
     stages: Vec<Stage>,
     output_norm: Tensor,
     output: Weight,
-    frequencies: RopeFrequencies,
+    activation: Activation,
+}
+
+/// The element type of activations. Residuals and logits are F32 in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// Single precision: what the CPU computes with.
+    F32,
+    /// The upper half of a single: half of the traffic, on a card.
+    Bf16,
+}
+
+impl Activation {
+    /// What a device computes with unless it is told otherwise.
+    #[must_use]
+    pub fn of(devices: &Devices) -> Self {
+        if devices.are_cuda() { Self::Bf16 } else { Self::F32 }
+    }
+
+    fn tensor_type(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
 }
 
 impl Llama {
@@ -67,7 +92,7 @@ impl Llama {
             source.place_on(device);
             let begin = range.start;
             let layers = range.map(|index| Layer::load(&mut source, &config, index)).collect::<Result<_, _>>()?;
-            stages.push(Stage { device: device.clone(), begin, layers });
+            stages.push(Stage { device: device.clone(), begin, layers, frequencies: frequencies.on(device)? });
         }
         let output_norm = source.vector("output_norm.weight", config.embedding_length)?;
         let output = if source.has("output.weight") {
@@ -80,7 +105,20 @@ impl Llama {
         };
         source.finish()?;
         tracing::debug!(path = %file.path().display(), layers = config.block_count, "model loaded");
-        Ok(Self { config, devices: devices.clone(), token_embedding, stages, output_norm, output, frequencies })
+        let activation = Activation::of(devices);
+        Ok(Self { config, devices: devices.clone(), token_embedding, stages, output_norm, output, activation })
+    }
+
+    /// The same model with activations of another type.
+    ///
+    /// # Errors
+    /// When the device does not compute with it: the CPU knows F32 only.
+    pub fn with_activation(self, activation: Activation) -> Result<Self, ModelError> {
+        if activation == Activation::Bf16 && !self.devices.are_cuda() {
+            let problem = "the CPU computes with f32 activations only".to_string();
+            return Err(ModelError::Devices { problem });
+        }
+        Ok(Self { activation, ..self })
     }
 
     /// The model's shape.
@@ -115,27 +153,42 @@ impl Llama {
         if batch.input_ids.is_empty() {
             return Ok(Logits::none(self.config.vocab_size));
         }
-        let table = self.frequencies.table(&batch.positions);
-        let base = embedding(&self.token_embedding, &batch.input_ids, self.devices.first())?;
+        let placed = PlacedStep::new(&batch.input_ids, paged, &batch.logits_rows);
+        let on = |stage: &Stage| placed.clone().on(&stage.device);
+        let placed: Vec<PlacedStep<'_>> = self.stages.iter().map(on).collect::<Result<_, _>>()?;
+        match self.compute(&placed, kv)? {
+            Some(logits) => Logits::from_tensor(&logits, self.config.vocab_size),
+            None => Ok(Logits::none(self.config.vocab_size)),
+        }
+    }
+
+    /// What [`Self::forward`] computes, for a step that was checked and placed for each stage: the logits stay on the last device,
+    /// F32 `[logits_rows, vocab_size]`; none when none are wanted.
+    pub(crate) fn compute(&self, placed: &[PlacedStep<'_>], kv: &KvCache) -> Result<Option<Tensor>, ModelError> {
+        let activation = self.activation.tensor_type();
+        let base = embedding(&self.token_embedding, &placed[0].ids, self.devices.first())?;
         let mut stream = Stream { base, update: None };
-        for stage in &self.stages {
+        for (stage, step) in self.stages.iter().zip(placed) {
             stream = stream.to_device(&stage.device)?;
+            let table = stage.frequencies.table(&step.batch)?;
             let caches = &kv.layers()[stage.begin..];
             for (index, (layer, cache)) in (stage.begin..).zip(stage.layers.iter().zip(caches)) {
-                let (mut attention, mut base) = layer.attend(&stream, &table, &paged, cache)?;
+                let (mut attention, mut base) = layer.attend(&stream, &table, &step.batch, cache, activation)?;
                 if index + 1 == self.config.block_count {
                     // Behind the last attention only the wanted rows matter: the others have left their keys and values.
-                    if batch.logits_rows.is_empty() {
-                        return Ok(Logits::none(self.config.vocab_size));
+                    if step.logits_rows.is_empty() {
+                        return Ok(None);
                     }
-                    attention = select_rows(&attention, &batch.logits_rows)?;
-                    base = select_rows(&base, &batch.logits_rows)?;
+                    attention = select_rows(&attention, &step.logits_rows)?;
+                    base = select_rows(&base, &step.logits_rows)?;
                 }
                 stream = layer.feed_forward(&attention, base)?;
             }
         }
-        let normed = stream.norm(&self.output_norm, self.config.rms_epsilon)?.normed;
-        Logits::from_tensor(&quant_matmul(&normed, &self.output)?, self.config.vocab_size)
+        let normed = stream.norm(&self.output_norm, self.config.rms_epsilon, activation)?.normed;
+        // Tokens are told apart by logits that a shorter type would make equal.
+        let normed = normed.to_dtype(DType::F32).map_err(KernelError::from)?;
+        Ok(Some(quant_matmul(&normed, &self.output)?))
     }
 }
 

@@ -2,9 +2,15 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Backend, Normalized};
+use super::{
+    AttentionCase, Backend, BlockCopyCase, CacheShape, EmbeddingCase, MatmulCase, Normalized, RopeCase, Rotated,
+    SwapCase, TokenCase,
+};
 use crate::launch::ElementType;
-use crate::rms_norm;
+use crate::{
+    Indices, PagedBatch, Weight, block_copy, embedding, paged_attention, quant_matmul, rms_norm, rope_kv_write,
+    select_rows, silu_mul,
+};
 
 /// Runs the crate's own functions on a device.
 #[derive(Debug, Clone)]
@@ -24,6 +30,17 @@ impl TensorBackend {
         Tensor::from_slice(values, (values.len() / columns.max(1), columns), &self.device)
             .and_then(|tensor| tensor.to_dtype(tensor_type(element)))
             .map_err(|error| error.to_string())
+    }
+
+    fn cache(&self, values: &[f32], shape: CacheShape, element: ElementType) -> Result<Tensor, String> {
+        let CacheShape { num_blocks, block_size, kv_heads, head_dim } = shape;
+        Tensor::from_slice(values, (num_blocks, block_size, kv_heads, head_dim), &self.device)
+            .and_then(|tensor| tensor.to_dtype(tensor_type(element)))
+            .map_err(|error| error.to_string())
+    }
+
+    fn placed(&self, batch: PagedBatch) -> Result<PagedBatch, String> {
+        batch.on(&self.device).map_err(|error| error.to_string())
     }
 
     fn vector(&self, values: &[f32]) -> Result<Tensor, String> {
@@ -52,6 +69,11 @@ impl Backend for TensorBackend {
         self.activation
     }
 
+    fn lacks(&self) -> &'static [&'static str] {
+        // What only a device needs that computes while the host goes on.
+        &["resolve_tokens", "block_swap"]
+    }
+
     fn rms_norm(
         &self,
         base: &[f32],
@@ -66,5 +88,79 @@ impl Backend for TensorBackend {
         let found = rms_norm(&base, update.as_ref(), &weight, epsilon, tensor_type(self.activation))
             .map_err(|error| error.to_string())?;
         Ok(Normalized { normed: values(&found.normed)?, sum: values(&found.sum)? })
+    }
+
+    fn silu_mul(&self, gate: &[f32], up: &[f32], width: usize) -> Result<Vec<f32>, String> {
+        let gate = self.matrix(gate, width, self.activation)?;
+        let up = self.matrix(up, width, self.activation)?;
+        values(&silu_mul(&gate, &up).map_err(|error| error.to_string())?)
+    }
+
+    fn rope_kv_write(&self, case: &RopeCase<'_>) -> Result<Rotated, String> {
+        let shape = case.shape;
+        let query = self.matrix(case.query, case.heads * shape.head_dim, self.activation)?;
+        let key = self.matrix(case.key, shape.slot(), self.activation)?;
+        let value = self.matrix(case.value, shape.slot(), self.activation)?;
+        let key_cache = self.cache(case.key_cache, shape, case.cache_type)?;
+        let value_cache = self.cache(case.value_cache, shape, case.cache_type)?;
+        let batch = self.placed(case.batch.batch(shape)?)?;
+        let table = case
+            .frequencies
+            .on(&self.device)
+            .and_then(|placed| placed.table(&batch))
+            .map_err(|error| error.to_string())?;
+        let query = rope_kv_write(&query, &key, &value, &table, &batch, &key_cache, &value_cache)
+            .map_err(|error| error.to_string())?;
+        Ok(Rotated { query: values(&query)?, key_cache: values(&key_cache)?, value_cache: values(&value_cache)? })
+    }
+
+    fn paged_attention(&self, case: &AttentionCase<'_>) -> Result<Vec<f32>, String> {
+        let query = self.matrix(case.query, case.heads * case.shape.head_dim, self.activation)?;
+        let key_cache = self.cache(case.key_cache, case.shape, case.cache_type)?;
+        let value_cache = self.cache(case.value_cache, case.shape, case.cache_type)?;
+        let batch = self.placed(case.batch.batch(case.shape)?)?;
+        values(&paged_attention(&query, &key_cache, &value_cache, &batch).map_err(|error| error.to_string())?)
+    }
+
+    fn embedding(&self, case: &EmbeddingCase<'_>) -> Result<Vec<f32>, String> {
+        let EmbeddingCase { table, weight_type, vocabulary, width, ids } = *case;
+        Weight::from_bytes(table, weight_type, vocabulary, width, &self.device)
+            .and_then(|table| embedding(&table, &Indices::from(ids).on(&self.device)?, &self.device))
+            .map_err(|error| error.to_string())
+            .and_then(|rows| values(&rows))
+    }
+
+    fn resolve_tokens(&self, _case: &TokenCase) -> Result<Vec<u32>, String> {
+        Err("the public functions take ids that are known".to_string())
+    }
+
+    fn block_copy(&self, case: &BlockCopyCase<'_>) -> Result<Vec<f32>, String> {
+        let cache = self.cache(case.cache, case.shape, case.cache_type)?;
+        block_copy(&cache, case.copies).map_err(|error| error.to_string())?;
+        values(&cache)
+    }
+
+    fn block_swap(&self, _case: &SwapCase<'_>) -> Result<Vec<f32>, String> {
+        Err("the public functions keep blocks where they are".to_string())
+    }
+
+    fn select_rows(
+        &self,
+        matrix: &[f32],
+        element: ElementType,
+        columns: usize,
+        rows: &[u32],
+    ) -> Result<Vec<f32>, String> {
+        let matrix = self.matrix(matrix, columns, element)?;
+        let selected = Indices::from(rows).on(&self.device).and_then(|rows| select_rows(&matrix, &rows));
+        values(&selected.map_err(|error| error.to_string())?)
+    }
+
+    fn matmul(&self, case: &MatmulCase<'_>) -> Result<Vec<f32>, String> {
+        let activations = self.matrix(case.activations, case.inputs, self.activation)?;
+        Weight::from_bytes(case.weight, case.weight_type, case.outputs, case.inputs, &self.device)
+            .and_then(|weight| quant_matmul(&activations, &weight))
+            .map_err(|error| error.to_string())
+            .and_then(|product| values(&product))
     }
 }

@@ -1,0 +1,101 @@
+//! `csrc/rope.cu`: the step's table of cosines and sines, and the rotation with the write to the cache. One thread for a pair.
+
+use super::{DevicePointer, ElementType, KernelArguments, Launch, THREADS};
+
+/// The arguments of `rope_table`, as in C++.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(missing_docs)] // Said in the kernel's own file.
+pub struct RopeTableArguments {
+    pub positions: DevicePointer,
+    pub frequencies: DevicePointer,
+    pub cosines: DevicePointer,
+    pub sines: DevicePointer,
+    pub rows: u32,
+    pub pairs: u32,
+}
+
+// SAFETY: `repr(C)`, the same fields in the same order.
+#[allow(unsafe_code)]
+unsafe impl KernelArguments for RopeTableArguments {}
+
+/// The cosines and sines of a step's rows. Rows and pairs are at least one.
+#[derive(Debug, Clone, Copy)]
+pub struct RopeTable {
+    /// What the kernel is given.
+    pub arguments: RopeTableArguments,
+}
+
+impl RopeTable {
+    /// The grid.
+    #[must_use]
+    pub fn launch(self) -> Launch<RopeTableArguments> {
+        let angles = u64::from(self.arguments.rows) * u64::from(self.arguments.pairs);
+        Launch {
+            kernel: "rope_table".to_string(),
+            blocks: [angles.div_ceil(u64::from(THREADS)) as u32, 1, 1],
+            threads: THREADS,
+            shared_bytes: 0,
+            arguments: self.arguments,
+        }
+    }
+}
+
+/// The arguments of `rope_kv_write`, as in C++.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(missing_docs)] // Said in the kernel's own file.
+pub struct RopeKvWriteArguments {
+    pub query: DevicePointer,
+    pub key: DevicePointer,
+    pub value: DevicePointer,
+    pub cosines: DevicePointer,
+    pub sines: DevicePointer,
+    pub slots: DevicePointer,
+    pub rotated: DevicePointer,
+    pub key_cache: DevicePointer,
+    pub value_cache: DevicePointer,
+    pub heads: u32,
+    pub kv_heads: u32,
+    pub head_dim: u32,
+    pub pairs: u32,
+    pub paired: u32,
+}
+
+// SAFETY: `repr(C)`, the same fields in the same order; only the last four bytes are padding.
+#[allow(unsafe_code)]
+unsafe impl KernelArguments for RopeKvWriteArguments {}
+
+/// Rotates a layer's queries and keys, and writes its keys and values to the cache.
+#[derive(Debug, Clone, Copy)]
+pub struct RopeKvWrite {
+    /// Element type of query, key, value and the rotated query.
+    pub activation: ElementType,
+    /// Element type of the caches.
+    pub cache: ElementType,
+    /// Rows of the step; at least one.
+    pub rows: u32,
+    /// What the kernel is given; `paired` is set by [`RopeKvWrite::launch`].
+    pub arguments: RopeKvWriteArguments,
+}
+
+impl RopeKvWrite {
+    /// The grid.
+    #[must_use]
+    pub fn launch(self) -> Launch<RopeKvWriteArguments> {
+        let Self { activation, cache, rows, mut arguments } = self;
+        let RopeKvWriteArguments { query, key, value, rotated, key_cache, value_cache, .. } = arguments;
+        let activations = [query, key, value, rotated].iter().all(|at| at.is_aligned(2 * activation.bytes()));
+        let caches = [key_cache, value_cache].iter().all(|at| at.is_aligned(2 * cache.bytes()));
+        arguments.paired = u32::from(arguments.head_dim.is_multiple_of(2) && activations && caches);
+        let items = (arguments.heads + 2 * arguments.kv_heads) * arguments.head_dim.div_ceil(2);
+        let threads = items.next_multiple_of(32).min(THREADS);
+        Launch {
+            kernel: format!("rope_kv_write_{}_{}", activation.suffix(), cache.suffix()),
+            blocks: [rows, items.div_ceil(threads), 1],
+            threads,
+            shared_bytes: 0,
+            arguments,
+        }
+    }
+}
