@@ -46,7 +46,10 @@ Examples:
   sconce serve                                    retrieval and quoted answers from the sample documents
   sconce serve --model model.gguf                 and generation from a Llama or Mistral GGUF file
   sconce serve --model model.gguf --kv-memory 4GiB --max-num-seqs 64
-  sconce serve --model model.gguf --kv-quota acme=0.5   half the KV cache for requests with cache_salt \"acme\"";
+  sconce serve --model model.gguf --kv-quota acme=0.5   half the KV cache for requests with cache_salt \"acme\"
+
+Exit status: 0 after a drain; 1 when it cannot start, or the engine has ended by itself; 74 when the device is lost. With
+1 and 74 a supervisor may start it again.";
 
 /// Where the documents are.
 #[derive(Debug, Args)]

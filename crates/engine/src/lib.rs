@@ -9,9 +9,10 @@
 
 mod choices;
 mod config;
+mod end;
 mod engine;
 mod event;
-#[cfg(test)]
+#[cfg(any(test, debug_assertions))]
 mod faults;
 mod handle;
 mod load;
@@ -21,6 +22,7 @@ mod runner;
 mod stream;
 
 pub use config::{DEFAULT_KV_BYTES, EngineConfig, EngineError};
+pub use end::EngineEnd;
 pub use engine::{EngineThread, start};
 pub use event::{
     ChoiceUsage, FinishReason, Generation, GenerationError, GenerationEvent, GenerationEventKind, TokenLogprob,

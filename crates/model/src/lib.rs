@@ -26,7 +26,7 @@ pub use gguf::{GgufError, GgufFile, Metadata};
 pub use kv_cache::{KvCache, KvCacheDtype};
 pub use llama::{Activation, Llama};
 pub use logits::Logits;
-pub use sconce_kernels::BlockCopy;
+pub use sconce_kernels::{BlockCopy, KernelError};
 
 /// One device that layers of a model and their cache live on.
 pub use candle_core::Device;
