@@ -50,8 +50,16 @@ arrange() {
         versioned=$(cd "$root/lib" && ls "lib$library".so.* | head -n 1)
         ln -sf "$versioned" "$root/lib/lib$library.so"
     done
+    stub_driver "$root"
+}
+
+# The driver comes with a card. To link without one, an empty function stands for each that its header declares.
+stub_driver() {
+    local root=$1
     mkdir -p "$root/lib/stubs"
-    cc -shared -Wl,-soname,libcuda.so.1 -o "$root/lib/stubs/libcuda.so" -x c /dev/null
+    cc -E -P -I"$root/include" -x c "$root/include/cuda.h" | tr '\n' ' ' | tr ';' '\n' |
+        sed -nE 's/^.*CUresult +(cu[A-Z][A-Za-z0-9_]*) *\(.*$/void \1(void) {}/p' | sort -u >"$root/lib/stubs/libcuda.c"
+    cc -shared -Wl,-soname,libcuda.so.1 -o "$root/lib/stubs/libcuda.so" "$root/lib/stubs/libcuda.c"
 }
 
 [ -x "$root/bin/nvcc" ] && [ -e "$root/lib/stubs/libcuda.so" ] || install

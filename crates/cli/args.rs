@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use sconce_model::synth::{NamedShape, Quantization, SynthError};
 
+use crate::devices::{DEFAULT_DEVICES, DeviceList};
 use crate::size::Bytes;
 
 /// Serves GGUF models in batches from a paged KV cache, and answers questions about role documents with citations.
@@ -45,7 +46,10 @@ Examples:
   sconce serve                                    retrieval and quoted answers from the sample documents
   sconce serve --model model.gguf                 and generation from a Llama or Mistral GGUF file
   sconce serve --model model.gguf --kv-memory 4GiB --max-num-seqs 64
-  sconce serve --model model.gguf --kv-quota acme=0.5   half the KV cache for requests with cache_salt \"acme\"";
+  sconce serve --model model.gguf --kv-quota acme=0.5   half the KV cache for requests with cache_salt \"acme\"
+
+Exit status: 0 after a drain; 1 when it cannot start, or the engine has ended by itself; 74 when the device is lost. With
+1 and 74 a supervisor may start it again.";
 
 /// Where the documents are.
 #[derive(Debug, Args)]
@@ -61,6 +65,9 @@ pub(crate) struct ModelArguments {
     /// GGUF file of a Llama or Mistral model.
     #[arg(long, env = "SCONCE_MODEL", value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
+    /// Where the model lies: `cpu`, or CUDA devices by number, such as `0` or `0,1`; several share its layers between them.
+    #[arg(long, value_name = "LIST", default_value = DEFAULT_DEVICES)]
+    pub(crate) devices: DeviceList,
     /// Memory for the KV cache, such as 512MiB or 4GiB [default: enough for all contexts that run at once, at most 1GiB].
     #[arg(long, value_name = "SIZE")]
     pub(crate) kv_memory: Option<Bytes>,

@@ -3,6 +3,7 @@
 mod args;
 mod ask;
 mod bench;
+mod devices;
 mod ingest;
 mod library;
 mod model;
@@ -26,22 +27,27 @@ fn main() -> ExitCode {
     log.with_target(false).init();
     let outcome = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
-        Command::Ask(arguments) => ask::run(&arguments),
-        Command::Ingest(arguments) => ingest::run(&arguments),
-        Command::Synth(arguments) => synth::run(&arguments),
-        Command::Bench(arguments) => match arguments.command {
+        Command::Ask(arguments) => succeed(ask::run(&arguments)),
+        Command::Ingest(arguments) => succeed(ingest::run(&arguments)),
+        Command::Synth(arguments) => succeed(synth::run(&arguments)),
+        Command::Bench(arguments) => succeed(match arguments.command {
             BenchCommand::Model(arguments) => bench::model::run(&arguments),
             BenchCommand::Serve(arguments) => bench::serve::run(&arguments),
             BenchCommand::Compare(arguments) => bench::serve::compare(&arguments),
-        },
+        }),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", whole_story(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// A command that has nothing more to say when it went well.
+fn succeed(outcome: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
 /// An error with its causes, each said once: some name their cause themselves.

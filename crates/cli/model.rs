@@ -43,8 +43,9 @@ fn start(arguments: &ModelArguments, template: Option<&Path>, config: &EngineCon
         std::fs::read_to_string(path).with_context(|| format!("the chat template {} cannot be read", path.display()))
     });
     let template = template.transpose()?;
+    let devices = arguments.devices.open()?;
     let began = Instant::now();
-    let loaded = LoadedModel::open(path, template.as_deref())
+    let loaded = LoadedModel::open(path, template.as_deref(), &devices)
         .with_context(|| format!("the model {} cannot be served", path.display()))?;
     let started = sconce_engine::start(loaded, config)
         .with_context(|| format!("the model {} cannot be served", path.display()))?;

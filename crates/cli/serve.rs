@@ -1,10 +1,11 @@
 //! `sconce serve`: store, engine and server in one process, until a signal.
 
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use sconce_engine::EngineHandle;
+use sconce_engine::{EngineEnd, EngineHandle, EngineThread};
 use sconce_server::{AppState, ServerOptions};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,8 +13,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::args::ServeArguments;
 use crate::{library, model};
 
-/// Serves until Ctrl-C or SIGTERM, then drains.
-pub(crate) fn run(arguments: &ServeArguments) -> Result<()> {
+/// The exit status when the device is lost (`EX_IOERR` of sysexits.h): the device, not the command line, needs attention.
+const DEVICE_LOST: u8 = 74;
+
+/// Serves until Ctrl-C or SIGTERM, or until the engine ends by itself; then drains.
+pub(crate) fn run(arguments: &ServeArguments) -> Result<ExitCode> {
     let samples = !arguments.no_sample_corpus;
     let open = if samples { library::open_with_samples } else { library::open_without_samples };
     let library = open(&arguments.library)?;
@@ -42,11 +46,17 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<()> {
         sconce_server::serve(listener, state, shutdown).await.context("the server failed")
     })?;
     drop(engine);
-    if let Some(thread) = thread {
-        anyhow::ensure!(thread.join(), "the engine thread panicked; its last words are in the log above");
+    match thread.map_or(EngineEnd::Finished, EngineThread::join) {
+        EngineEnd::Finished => {
+            println!("Drained; goodbye.");
+            Ok(ExitCode::SUCCESS)
+        }
+        EngineEnd::DeviceLost => {
+            eprintln!("error: {}", EngineEnd::DeviceLost);
+            Ok(ExitCode::from(DEVICE_LOST))
+        }
+        end => anyhow::bail!("{end}"),
     }
-    println!("Drained; goodbye.");
-    Ok(())
 }
 
 fn options(arguments: &ServeArguments) -> ServerOptions {

@@ -60,7 +60,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(data: &Path, arguments: &[&str]) -> Self {
-        let mut command = sconce(data);
+        Self::start_as(sconce(data), arguments)
+    }
+
+    /// Starts a binary whose environment is set already.
+    pub(crate) fn start_as(mut command: Command, arguments: &[&str]) -> Self {
         command.args(["serve", "--port", "0"]).args(arguments).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -120,15 +124,20 @@ impl Server {
     }
 
     /// Sends a signal and waits for the end.
-    pub(crate) fn stop(mut self, signal: &str) -> ExitStatus {
+    pub(crate) fn stop(self, signal: &str) -> ExitStatus {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().expect("kill runs").success());
+        self.wait()
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(mut self) -> ExitStatus {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 return status;
             }
-            assert!(began.elapsed() < PATIENCE, "it drains and exits");
+            assert!(began.elapsed() < PATIENCE, "it ends");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use sconce_engine::{EngineHandle, GenerateRequest, GenerationEventKind, ModelInfo, SamplingParams};
+use sconce_engine::{EngineEnd, EngineHandle, GenerateRequest, GenerationEventKind, ModelInfo, SamplingParams};
 use serde::Serialize;
 
 use crate::args::BenchModelArguments;
@@ -76,7 +76,8 @@ pub(crate) fn run(arguments: &BenchModelArguments) -> Result<()> {
         std::fs::write(out, json).with_context(|| format!("{} cannot be written", out.display()))?;
     }
     engine.shutdown();
-    anyhow::ensure!(thread.join(), "the engine thread panicked");
+    let end = thread.join();
+    anyhow::ensure!(end == EngineEnd::Finished, "{end}");
     Ok(())
 }
 

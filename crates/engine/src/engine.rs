@@ -10,12 +10,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustc_hash::FxHashMap;
 use sconce_kv::{KvCacheConfig, KvCacheManager, Salt};
-use sconce_model::{Executor, KvCache, StepOutcome, Ticket};
+use sconce_model::{Executor, KvCache, ModelError, StepOutcome, Ticket};
 use sconce_sched::{Scheduler, SchedulerConfig, SchedulerStats, SequenceId, StepPlan};
 use sconce_text::{ChatTemplate, Tokenizer};
 use siphasher::sip128::{Hasher128, SipHasher13};
+use tokio::sync::watch;
 
 use crate::config::{EngineConfig, EngineError};
+use crate::end::{self, EngineEnd, SayPanickedOnDrop};
 use crate::event::GenerationError;
 use crate::handle::{CacheShares, Command, EngineHandle, ModelInfo, Shared};
 use crate::load::LoadedModel;
@@ -47,18 +49,20 @@ pub(crate) struct Engine {
     last_landed: Instant,
     pipeline_depth: usize,
     failed_steps: u32,
+    /// What the driver said when the device was lost.
+    lost: Option<String>,
     /// What the metrics have been told.
     reported: SchedulerStats,
 }
 
 /// The thread behind a handle.
 #[derive(Debug)]
-pub struct EngineThread(JoinHandle<()>);
+pub struct EngineThread(JoinHandle<EngineEnd>);
 
 impl EngineThread {
-    /// Waits for the thread's end; `false` when it panicked.
-    pub fn join(self) -> bool {
-        self.0.join().is_ok()
+    /// Waits for the thread's end, and says why it came.
+    pub fn join(self) -> EngineEnd {
+        self.0.join().unwrap_or(EngineEnd::Panicked)
     }
 }
 
@@ -67,7 +71,7 @@ impl EngineThread {
 /// # Errors
 /// [`EngineError`] naming what is out of range, or what could not be allocated.
 pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle, EngineThread), EngineError> {
-    let LoadedModel { llama, tokenizer, template, device } = model;
+    let LoadedModel { llama, tokenizer, template } = model;
     let num_blocks = config.num_blocks(llama.config())?;
     let salt_key = random_key();
     let quotas = quotas(config, num_blocks, &salt_key)?;
@@ -97,7 +101,7 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
         aging: config.priority_aging,
     };
     scheduler_config.validate()?;
-    let cache = KvCache::allocate(llama.config(), num_blocks, config.block_size, config.kv_cache_dtype, &device)?;
+    let cache = KvCache::allocate(&llama, num_blocks, config.block_size, config.kv_cache_dtype)?;
     let info = ModelInfo {
         id: config.model_id.clone(),
         created: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs()),
@@ -120,7 +124,7 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
     let (slow_reader_timeout, pipeline_depth) = (config.slow_reader_timeout, config.pipeline_depth);
     let pin_documents = config.pin_documents;
     let body = move || {
-        let _stopped = StoppedOnDrop(shared.clone());
+        let _guard = SayPanickedOnDrop(shared.clone());
         // The bookkeeping lives on this thread alone, so it is made here.
         let kv = KvCacheManager::new(&kv_config).expect("checked before the thread began");
         let scheduler = Scheduler::new(scheduler_config, kv).expect("checked before the thread began");
@@ -138,9 +142,10 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
             last_landed: Instant::now(),
             pipeline_depth,
             failed_steps: 0,
+            lost: None,
             reported: SchedulerStats::default(),
         };
-        engine.run();
+        engine.run()
     };
     let thread = std::thread::Builder::new().name("sconce-engine".into()).spawn(body)?;
     Ok((handle, EngineThread(thread)))
@@ -157,16 +162,7 @@ fn shared(model: ModelInfo, tokenizer: Arc<Tokenizer>, template: Option<ChatTemp
         last_step_ms: AtomicU64::new(0),
         draining: AtomicBool::new(false),
         cut: AtomicBool::new(false),
-        stopped: AtomicBool::new(false),
-    }
-}
-
-/// Says that the thread has ended, even if by a panic.
-struct StoppedOnDrop(Arc<Shared>);
-
-impl Drop for StoppedOnDrop {
-    fn drop(&mut self) {
-        self.0.stopped.store(true, Ordering::Release);
+        end: watch::Sender::new(None),
     }
 }
 
@@ -212,30 +208,38 @@ fn cache_shares(config: &EngineConfig, quotas: &[(Salt, usize)], common_blocks: 
 }
 
 impl Engine {
-    fn run(mut self) {
+    fn run(mut self) -> EngineEnd {
         while self.receive() {
             self.look_after_readers();
             self.step();
             self.report();
         }
+        let (end, error) = self.why_it_ends();
         // From here on nothing is taken; what slipped in before is told with the rest.
-        self.shared.stopped.store(true, Ordering::Release);
-        self.end_everything();
+        end::say(&self.shared, end);
+        self.end_everything(&error);
         self.report();
+        end
+    }
+
+    /// Why the loop ends, and what those who are still here are told.
+    fn why_it_ends(&self) -> (EngineEnd, GenerationError) {
+        if let Some(detail) = &self.lost {
+            return (EngineEnd::DeviceLost, GenerationError::DeviceLost(detail.clone()));
+        }
+        if self.failed_steps >= MAX_FAILED_STEPS {
+            return (EngineEnd::GaveUp, GenerationError::Step(EngineEnd::GaveUp.to_string()));
+        }
+        (EngineEnd::Finished, GenerationError::ShuttingDown)
     }
 
     /// Tells everyone who is still here why the loop ended, those in the inbox included.
-    fn end_everything(&mut self) {
+    fn end_everything(&mut self, error: &GenerationError) {
         while let Ok(command) = self.inbox.try_recv() {
             if let Command::Submit(submission) = command {
                 self.admit(*submission);
             }
         }
-        let error = if self.failed_steps >= MAX_FAILED_STEPS {
-            GenerationError::Step("the engine gave up after several failed steps; see the server's log".into())
-        } else {
-            GenerationError::ShuttingDown
-        };
         let ids: Vec<SequenceId> = self.streams.keys().copied().collect();
         for id in ids {
             self.leave(id, "error", |stream| stream.fail(error.clone()));
@@ -249,7 +253,7 @@ impl Engine {
             let flag = |flag: &AtomicBool| flag.load(Ordering::Acquire);
             let unread = !self.leaving.is_empty() || !self.streams.is_empty();
             let idle = self.scheduler.is_idle() && !unread;
-            if flag(&self.shared.cut) || self.failed_steps >= MAX_FAILED_STEPS {
+            if flag(&self.shared.cut) || self.lost.is_some() || self.failed_steps >= MAX_FAILED_STEPS {
                 return false;
             }
             let draining = flag(&self.shared.draining);
@@ -295,29 +299,59 @@ impl Engine {
             let began = Instant::now();
             match self.runner.launch(&plan) {
                 Ok(ticket) => self.in_flight.push_back((plan, ticket, began)),
-                Err(error) => return self.fail_steps(&error.to_string()),
+                Err(error) => return self.fail_launch(&plan, &error),
             }
         }
         let depth = if ran { self.pipeline_depth } else { 0 };
+        self.collect_down_to(depth);
+    }
+
+    /// Collects the oldest steps until `depth` are in flight; `false` when one failed, and with it all of them.
+    fn collect_down_to(&mut self, depth: usize) -> bool {
         while self.in_flight.len() > depth {
             let Some((plan, ticket, launched)) = self.in_flight.pop_front() else { break };
             match self.runner.collect(&plan, ticket) {
                 Ok(outcome) => self.land(&plan, outcome, launched),
-                Err(error) => return self.fail_steps(&error.to_string()),
+                Err(error) => {
+                    self.fail_steps(&error);
+                    return false;
+                }
             }
+        }
+        true
+    }
+
+    /// A step did not begin. For lack of memory one sequence pays and the others go on; a step that could not be smaller
+    /// has failed, and so has one that did not begin for another reason.
+    fn fail_launch(&mut self, plan: &StepPlan, error: &ModelError) {
+        if !error.is_out_of_memory() {
+            return self.fail_steps(error);
+        }
+        if !self.collect_down_to(0) {
+            return;
+        }
+        if plan.tokens.len() == 1 {
+            return self.fail_steps(error);
+        }
+        tracing::error!(%error, tokens = plan.tokens.len(), "no memory for a step; its largest sequence ends");
+        if let Some(victim) = self.scheduler.take_back(plan) {
+            self.leave(victim, "error", |stream| stream.fail(GenerationError::OutOfMemory));
         }
     }
 
-    fn fail_steps(&mut self, message: &str) {
+    /// The steps in flight have failed: their sequences end. When the device is lost, everything does.
+    fn fail_steps(&mut self, error: &ModelError) {
+        let message = error.to_string();
         tracing::error!(error = message, "a step failed; its sequences end");
         self.failed_steps += 1;
+        self.lost = error.is_device_lost().then(|| message.clone());
         self.in_flight.clear();
+        let told = match &self.lost {
+            Some(detail) => GenerationError::DeviceLost(detail.clone()),
+            None => GenerationError::Step(message),
+        };
         for id in self.scheduler.fail_in_flight() {
-            self.runner.remove(id);
-            if let Some(mut stream) = self.streams.remove(&id) {
-                self.count_end("error", &stream);
-                stream.fail(GenerationError::Step(message.to_owned()));
-            }
+            self.leave(id, "error", |stream| stream.fail(told.clone()));
         }
     }
 

@@ -90,6 +90,15 @@ pub enum GenerationError {
     /// The step failed on the device.
     #[error("the step failed: {0}")]
     Step(String),
+    /// There was no memory for the step, and this choice had the most tokens in it.
+    #[error(
+        "the device had no memory left for the step, in which this request had the most tokens; lower \
+         --max-num-batched-tokens, --kv-memory or --gpu-memory-utilization"
+    )]
+    OutOfMemory,
+    /// The device faulted or is gone; the process ends and must be started again.
+    #[error("{0}; the server must be started again")]
+    DeviceLost(String),
     /// The server is going away and the drain time is over.
     #[error("the server is shutting down")]
     ShuttingDown,

@@ -1,108 +1,83 @@
-//! Steps that fail on purpose, and what the engine makes of them.
+//! Steps that fail on purpose, in tests and in builds with debug assertions. A release build has nothing of this.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use sconce_model::ModelError;
-use sconce_model::synth::{NamedShape, Quantization, SynthOptions, write};
+use sconce_model::{KernelError, ModelError};
 
-use crate::{
-    EngineConfig, EngineHandle, EngineThread, GenerateRequest, GenerationError, GenerationEventKind, LoadedModel,
-    SamplingParams, SubmitError, start,
-};
+/// In a build with debug assertions, which launch fails and how: `lost@20`, `memory@20` or `step@20`, counting from 1;
+/// `step@20x3` for three in a row.
+const FAULT_AT_LAUNCH: &str = "SCONCE_FAULT";
 
-/// Steps that are still to fail.
-static FAILING: AtomicU32 = AtomicU32::new(0);
-/// One test at a time: the count is everybody's.
-static TURN: Mutex<()> = Mutex::new(());
+/// Where a step fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Launch,
+    Collect,
+}
 
-/// Fails if a step is to fail.
-pub(crate) fn strike() -> Result<(), ModelError> {
-    let left = FAILING.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
-    match left {
-        Ok(_) => Err(ModelError::Config { key: "fault".into(), value: "struck".into(), expected: "peace".into() }),
-        Err(_) => Ok(()),
+/// How it fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Of the step alone.
+    Ordinary,
+    OutOfMemory,
+    DeviceLost,
+}
+
+/// Passages through a place that fail: of those with a step of `tokens` or more, `count` after the next `spared`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fault {
+    pub(crate) place: Place,
+    pub(crate) kind: Kind,
+    pub(crate) tokens: usize,
+    pub(crate) spared: u32,
+    pub(crate) count: u32,
+}
+
+/// What is still to fail.
+static FAULT: Mutex<Option<Fault>> = Mutex::new(None);
+
+/// Makes steps fail from now on, instead of those that were to.
+pub(crate) fn arm(fault: Fault) {
+    *FAULT.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+}
+
+/// Fails if a step of so many tokens is to fail here.
+pub(crate) fn strike(place: Place, tokens: usize) -> Result<(), ModelError> {
+    static FROM_OUTSIDE: OnceLock<()> = OnceLock::new();
+    FROM_OUTSIDE.get_or_init(|| {
+        if let Ok(text) = std::env::var(FAULT_AT_LAUNCH) {
+            arm(from_text(&text).unwrap_or_else(|| panic!("{FAULT_AT_LAUNCH} is {text:?}, must be such as lost@20")));
+        }
+    });
+    let mut fault = FAULT.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_due = |fault: &&mut Fault| fault.place == place && tokens >= fault.tokens && fault.count > 0;
+    let Some(fault) = fault.as_mut().filter(is_due) else { return Ok(()) };
+    if fault.spared > 0 {
+        fault.spared -= 1;
+        return Ok(());
     }
+    fault.count -= 1;
+    let detail = "a fault on purpose".to_owned();
+    Err(match fault.kind {
+        Kind::Ordinary => ModelError::Cache { problem: detail },
+        Kind::OutOfMemory => KernelError::OutOfMemory { detail }.into(),
+        Kind::DeviceLost => KernelError::DeviceLost { detail }.into(),
+    })
 }
 
-fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn engine(pipeline_depth: usize) -> (EngineHandle, EngineThread) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("tiny.gguf");
-    let options = SynthOptions {
-        shape: NamedShape::Tiny,
-        quantization: Quantization::F32,
-        context_length: Some(256),
-        seed: 3,
-        vocabulary: None,
+fn from_text(text: &str) -> Option<Fault> {
+    let (kind, launch) = text.split_once('@')?;
+    let kind = match kind {
+        "lost" => Kind::DeviceLost,
+        "memory" => Kind::OutOfMemory,
+        "step" => Kind::Ordinary,
+        _ => return None,
     };
-    write(&path, &options, &mut |_| {}).expect("written");
-    let model = LoadedModel::open(&path, None).expect("the model loads");
-    start(model, &EngineConfig { pipeline_depth, ..EngineConfig::default() }).expect("the engine starts")
+    let (launch, count) = launch.split_once('x').unwrap_or((launch, "1"));
+    let spared = launch.parse::<u32>().ok()?.checked_sub(1)?;
+    Some(Fault { place: Place::Launch, kind, tokens: 0, spared, count: count.parse().ok()? })
 }
 
-fn request(first: u32) -> GenerateRequest {
-    GenerateRequest {
-        prompt: (first..first + 40).collect(),
-        n: 1,
-        sampling: SamplingParams { temperature: 0.0, ..SamplingParams::default() },
-        max_tokens: Some(12),
-        ignore_eos: true,
-        ..GenerateRequest::default()
-    }
-}
-
-/// The tokens of a request, or how it failed; `None` when its stream ended without a word.
-fn answer(handle: &EngineHandle, request: GenerateRequest) -> Option<Result<Vec<u32>, GenerationError>> {
-    let mut generation = handle.generate(request).expect("taken");
-    let mut ids = Vec::new();
-    while let Some(event) = generation.blocking_next() {
-        match event.kind {
-            GenerationEventKind::Delta { tokens, .. } => ids.extend(tokens.iter().map(|token| token.id)),
-            GenerationEventKind::Started { .. } => {}
-            GenerationEventKind::Finished { .. } => return Some(Ok(ids)),
-            GenerationEventKind::Failed { error } => return Some(Err(error)),
-        }
-    }
-    None
-}
-
-#[test]
-fn a_failed_step_ends_its_requests_and_nothing_of_it_is_found_again() {
-    let _turn = turn();
-    for depth in [0, 1] {
-        let (handle, thread) = engine(depth);
-        let expected = answer(&handle, request(300)).expect("an end").expect("tokens");
-        let (untouched, _other) = engine(depth);
-        let fresh = answer(&untouched, request(420)).expect("an end").expect("tokens");
-        for _ in 0..2 {
-            FAILING.store(2, Ordering::Release);
-            for _ in 0..2 {
-                let failed = answer(&handle, request(420)).expect("an end");
-                assert!(matches!(failed, Err(GenerationError::Step(_))), "{failed:?}");
-            }
-            // Two failures in a row are not three: a step in between ends the count.
-            assert_eq!(answer(&handle, request(420)), Some(Ok(fresh.clone())), "what failed was not cached");
-            assert_eq!(answer(&handle, request(300)), Some(Ok(expected.clone())), "what came before still is");
-        }
-        handle.shutdown();
-        assert!(thread.join());
-    }
-}
-
-#[test]
-fn an_engine_whose_steps_keep_failing_gives_up_and_says_so() {
-    let _turn = turn();
-    let (handle, thread) = engine(0);
-    FAILING.store(3, Ordering::Release);
-    for _ in 0..3 {
-        let failed = answer(&handle, request(300)).expect("an end");
-        assert!(matches!(failed, Err(GenerationError::Step(_))), "{failed:?}");
-    }
-    assert!(thread.join(), "it ends without a panic");
-    assert!(handle.is_stopped());
-    assert_eq!(handle.generate(request(300)).err(), Some(SubmitError::Stopped));
-}
+#[cfg(test)]
+mod tests;

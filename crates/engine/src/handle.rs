@@ -10,8 +10,9 @@ use prometheus_client::registry::Registry;
 use rustc_hash::FxHashMap;
 use sconce_model::sampling::SamplingParams;
 use sconce_text::{ChatTemplate, Tokenizer};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use crate::end::EngineEnd;
 use crate::event::{Generation, GenerationEvent, GenerationEventKind, Permit};
 use crate::metrics::EngineMetrics;
 use crate::request::{GenerateRequest, SubmitError};
@@ -85,8 +86,8 @@ pub(crate) struct Shared {
     pub draining: AtomicBool,
     /// Set by [`EngineHandle::cut`]: end everything now.
     pub cut: AtomicBool,
-    /// Set when the loop has ended, for whatever reason: nothing is taken any more.
-    pub stopped: AtomicBool,
+    /// Set when the loop ends, for whatever reason: nothing is taken any more.
+    pub end: watch::Sender<Option<EngineEnd>>,
 }
 
 /// A handle on a running engine.
@@ -105,6 +106,9 @@ pub enum CanaryError {
     /// The engine refused it.
     #[error("the engine refused a canary token: {0}")]
     Refused(SubmitError),
+    /// The engine has ended.
+    #[error("{0}")]
+    Ended(EngineEnd),
     /// No token within the time.
     #[error("no canary token within {0:?}")]
     TimedOut(Duration),
@@ -191,10 +195,24 @@ impl EngineHandle {
         self.shared.draining.load(Ordering::Acquire)
     }
 
-    /// Whether the engine thread has ended.
+    /// Whether the engine has ended: it takes nothing any more.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.shared.stopped.load(Ordering::Acquire)
+        self.end().is_some()
+    }
+
+    /// Why the engine has ended; `None` while it runs.
+    #[must_use]
+    pub fn end(&self) -> Option<EngineEnd> {
+        *self.shared.end.borrow()
+    }
+
+    /// Waits until the engine has ended, and says why.
+    pub async fn ended(&self) -> EngineEnd {
+        let mut end = self.shared.end.subscribe();
+        // The sender lives in what this handle shares, so the wait ends with a reason.
+        let ended = end.wait_for(Option::is_some).await;
+        ended.ok().and_then(|end| *end).unwrap_or(EngineEnd::Panicked)
     }
 
     /// Proves that the loop decodes: one token through the model when idle, a recent step when busy.
@@ -203,8 +221,8 @@ impl EngineHandle {
     /// [`CanaryError`] saying what did not happen within `timeout`.
     pub async fn canary(&self, timeout: Duration) -> Result<(), CanaryError> {
         let shared = &self.shared;
-        if self.is_stopped() {
-            return Err(CanaryError::Refused(SubmitError::Stopped));
+        if let Some(end) = self.end() {
+            return Err(CanaryError::Ended(end));
         }
         if self.in_engine.load(Ordering::Acquire) > 0 {
             let last_step = Duration::from_millis(shared.last_step_ms.load(Ordering::Acquire));

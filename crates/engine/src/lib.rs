@@ -9,9 +9,10 @@
 
 mod choices;
 mod config;
+mod end;
 mod engine;
 mod event;
-#[cfg(test)]
+#[cfg(any(test, debug_assertions))]
 mod faults;
 mod handle;
 mod load;
@@ -21,6 +22,7 @@ mod runner;
 mod stream;
 
 pub use config::{DEFAULT_KV_BYTES, EngineConfig, EngineError};
+pub use end::EngineEnd;
 pub use engine::{EngineThread, start};
 pub use event::{
     ChoiceUsage, FinishReason, Generation, GenerationError, GenerationEvent, GenerationEventKind, TokenLogprob,
@@ -29,6 +31,6 @@ pub use handle::{CanaryError, EVENT_CAPACITY, EngineHandle, ModelInfo};
 pub use load::LoadedModel;
 pub use metrics::{EngineMetrics, FinishLabel};
 pub use request::{GenerateRequest, MAX_CHOICES, MAX_PRIORITY, MAX_STOP_BYTES, MAX_STOP_STRINGS, SubmitError};
-pub use sconce_model::KvCacheDtype;
 pub use sconce_model::sampling::SamplingParams;
+pub use sconce_model::{Devices, KvCacheDtype};
 pub use sconce_text::{ChatTemplate, Conversation, Special, Tokenizer};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sconce_model::{Device, GgufFile, Llama, Metadata};
+use sconce_model::{Devices, GgufFile, Llama, Metadata};
 use sconce_text::{ChatTemplate, Tokenizer, VocabularyModel, VocabularySpec};
 
 use crate::config::EngineError;
@@ -14,16 +14,14 @@ pub struct LoadedModel {
     pub(crate) llama: Llama,
     pub(crate) tokenizer: Arc<Tokenizer>,
     pub(crate) template: Option<ChatTemplate>,
-    pub(crate) device: Device,
 }
 
 impl LoadedModel {
-    /// Loads a GGUF file. `chat_template` replaces the file's own.
+    /// Loads a GGUF file onto devices. `chat_template` replaces the file's own.
     ///
     /// # Errors
     /// [`EngineError`] naming the file's key or tensor that is wrong.
-    pub fn open(path: &Path, chat_template: Option<&str>) -> Result<Self, EngineError> {
-        let device = Device::Cpu;
+    pub fn open(path: &Path, chat_template: Option<&str>, devices: &Devices) -> Result<Self, EngineError> {
         let file = GgufFile::open(path)?;
         let metadata = file.metadata();
         let tokenizer = Tokenizer::new(vocabulary(metadata)?)?;
@@ -31,8 +29,8 @@ impl LoadedModel {
         let text_of = |id: Option<u32>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
         let compile = |source| ChatTemplate::new(source, text_of(tokenizer.bos()), text_of(tokenizer.eos()));
         let template = chat_template.or(own_template).map(compile).transpose()?;
-        let llama = Llama::load(&file, &device)?;
-        Ok(Self { llama, tokenizer: Arc::new(tokenizer), template, device })
+        let llama = Llama::load(&file, devices)?;
+        Ok(Self { llama, tokenizer: Arc::new(tokenizer), template })
     }
 }
 

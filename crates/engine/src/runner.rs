@@ -69,8 +69,8 @@ impl ModelRunner {
     /// # Errors
     /// [`ModelError`] when the step as a whole cannot run.
     pub(crate) fn launch(&mut self, plan: &StepPlan) -> Result<Ticket, ModelError> {
-        #[cfg(test)]
-        crate::faults::strike()?;
+        #[cfg(any(test, debug_assertions))]
+        crate::faults::strike(crate::faults::Place::Launch, plan.tokens.len())?;
         let copies: Vec<BlockCopy> =
             plan.copies.iter().map(|copy| BlockCopy { src: copy.src.0, dst: copy.dst.0, slots: copy.slots }).collect();
         self.build_batch(plan);
@@ -98,6 +98,8 @@ impl ModelRunner {
     /// # Errors
     /// [`ModelError`] when the device failed; a row that gave nothing to draw from fails alone.
     pub(crate) fn collect(&mut self, plan: &StepPlan, ticket: Ticket) -> Result<StepOutcome, ModelError> {
+        #[cfg(any(test, debug_assertions))]
+        crate::faults::strike(crate::faults::Place::Collect, plan.tokens.len())?;
         let outcome = self.executor.collect(ticket)?;
         for (row, result) in plan.sampling_rows().zip(&outcome) {
             if let (Some(drawing), Ok(sampled)) = (self.drawings.get_mut(&row.sequence), result) {

@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use sconce_engine::{
-    EngineConfig, EngineError, EngineHandle, EngineThread, FinishLabel, GenerateRequest, Generation, GenerationError,
-    GenerationEventKind, LoadedModel, SamplingParams, SubmitError, start,
+    Devices, EngineConfig, EngineEnd, EngineError, EngineHandle, EngineThread, FinishLabel, GenerateRequest,
+    Generation, GenerationError, GenerationEventKind, LoadedModel, SamplingParams, SubmitError, start,
 };
 use sconce_model::synth::{NamedShape, Quantization, SynthOptions, write};
 
@@ -24,7 +24,7 @@ fn model() -> LoadedModel {
         write(&folder.path().join("tiny.gguf"), &options, &mut |_| {}).expect("written");
         folder
     });
-    LoadedModel::open(&folder.path().join("tiny.gguf"), None).expect("the model loads")
+    LoadedModel::open(&folder.path().join("tiny.gguf"), None, &Devices::cpu()).expect("the model loads")
 }
 
 fn engine(config: &EngineConfig) -> (EngineHandle, EngineThread) {
@@ -230,7 +230,7 @@ fn a_drain_lets_answers_end_and_a_cut_ends_them() {
     handle.shutdown();
     assert_eq!(handle.generate(request(2, 10, 4)).err(), Some(SubmitError::ShuttingDown));
     assert_eq!(read(&mut running).0.len(), 40);
-    assert!(thread.join());
+    assert_eq!(thread.join(), EngineEnd::Finished);
     assert!(handle.is_stopped());
 
     let (handle, thread) = engine(&EngineConfig::default());
@@ -238,7 +238,7 @@ fn a_drain_lets_answers_end_and_a_cut_ends_them() {
     handle.cut();
     let (_, end) = read(&mut running);
     assert_eq!(end, Some(GenerationEventKind::Failed { error: GenerationError::ShuttingDown }));
-    assert!(thread.join());
+    assert_eq!(thread.join(), EngineEnd::Finished);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn the_canary_decodes_when_idle_and_fails_when_the_engine_is_gone() {
     wait_until("a token went through the model", || handle.metrics().computed_tokens.get() == 1);
     assert_eq!(handle.metrics().generation_tokens.get(), 0, "it is no traffic");
     handle.shutdown();
-    assert!(thread.join());
+    assert_eq!(thread.join(), EngineEnd::Finished);
     runtime.block_on(handle.canary(Duration::from_secs(1))).expect_err("nobody decodes");
 }
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sconce_engine::{
-    EngineConfig, EngineHandle, EngineThread, FinishReason, GenerateRequest, GenerationEventKind, LoadedModel,
-    SamplingParams, Special, start,
+    Devices, EngineConfig, EngineEnd, EngineHandle, EngineThread, FinishReason, GenerateRequest, GenerationEventKind,
+    LoadedModel, SamplingParams, Special, start,
 };
 
 const CONTINUATION: &str =
@@ -20,7 +20,7 @@ fn stories() -> Option<PathBuf> {
 }
 
 fn engine(config: &EngineConfig) -> Option<(EngineHandle, EngineThread)> {
-    let model = LoadedModel::open(&stories()?, None).expect("the model loads");
+    let model = LoadedModel::open(&stories()?, None, &Devices::cpu()).expect("the model loads");
     Some(start(model, config).expect("the engine starts"))
 }
 
@@ -74,7 +74,7 @@ fn the_published_continuation_comes_out_at_depth_0_and_1() {
         assert_eq!(again, text);
         assert_eq!(cached as usize, request.prompt.len() - 1, "a warm prompt recomputes one token");
         handle.shutdown();
-        assert!(thread.join(), "the thread ends without a panic");
+        assert_eq!(thread.join(), EngineEnd::Finished);
     }
 }
 

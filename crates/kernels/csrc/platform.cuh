@@ -14,6 +14,10 @@
 // Opens a kernel: KERNEL(name, Arguments) { … arguments.field … }
 #define KERNEL(name, Arguments) extern "C" __global__ void name(const Arguments arguments)
 
+// The same for a kernel whose blocks have at most so many threads: the compiler keeps to the registers that they leave.
+#define KERNEL_WITHIN(threads, name, Arguments) \
+    extern "C" __global__ void __launch_bounds__(threads) name(const Arguments arguments)
+
 // The block's dynamic shared memory as an array of a type.
 #define SHARED(type, name)                                      \
     extern __shared__ __align__(16) unsigned char dynamic_shared[]; \
@@ -32,6 +36,9 @@ DEVICE void barrier() { __syncthreads(); }
 
 // Waits for the lanes of a full warp: what they wrote to shared memory is seen by all of them behind it.
 DEVICE void warp_barrier() { __syncwarp(); }
+
+// The upper half of a product.
+DEVICE uint64_t high_product(uint64_t left, uint64_t right) { return __umul64hi(left, right); }
 
 // The value of lane `lane ^ mask` of a full warp.
 template <typename T>
@@ -65,6 +72,8 @@ DEVICE T shuffle_up(T value, int delta) {
         #name, [](const void* pointer) { name##_body(*static_cast<const Arguments*>(pointer)); });     \
     static void name##_body(const Arguments& arguments)
 
+#define KERNEL_WITHIN(threads, name, Arguments) KERNEL(name, Arguments)
+
 #define SHARED(type, name) type* const name = reinterpret_cast<type*>(emulator::shared_memory())
 
 DEVICE unsigned int thread_x() { return emulator::thread_index.x; }
@@ -79,6 +88,10 @@ DEVICE unsigned int blocks_z() { return emulator::grid_extent.z; }
 DEVICE void barrier() { emulator::barrier(); }
 
 DEVICE void warp_barrier() { emulator::exchange(0); }
+
+DEVICE uint64_t high_product(uint64_t left, uint64_t right) {
+    return static_cast<uint64_t>(static_cast<unsigned __int128>(left) * right >> 64);
+}
 
 template <typename T>
 DEVICE T exchanged(T value, unsigned int lane) {
@@ -153,4 +166,48 @@ DEVICE float block_sum(float value, float* scratch) {
     float sum = 0.0f;
     for (unsigned int i = 0; i < warps; ++i) sum += scratch[i];
     return sum;
+}
+
+// What a value has before it, and the sum of all.
+template <typename T>
+struct Scan {
+    T before, total;
+};
+
+// Adds up the block's values in the order of its threads. `scratch` holds a number for each warp.
+template <typename T>
+DEVICE Scan<T> block_scan(T value, T* scratch) {
+    const unsigned int warp = thread_x() / 32, lane = thread_x() % 32, warps = threads_x() / 32;
+    T through = value;
+    for (int delta = 1; delta < 32; delta *= 2) {
+        const T below = shuffle_up(through, delta);
+        if (static_cast<int>(lane) >= delta) through += below;
+    }
+    barrier();
+    if (lane == 31) scratch[warp] = through;
+    barrier();
+    Scan<T> scan = {through - value, 0};
+    for (unsigned int i = 0; i < warps; ++i) {
+        if (i < warp) scan.before += scratch[i];
+        scan.total += scratch[i];
+    }
+    return scan;
+}
+
+// The least value of the block, in every thread. `scratch` holds a number for each warp.
+template <typename T>
+DEVICE T block_least(T value, T* scratch) {
+    const unsigned int warp = thread_x() / 32, lane = thread_x() % 32, warps = threads_x() / 32;
+    for (int mask = 16; mask > 0; mask /= 2) {
+        const T other = shuffle_xor(value, mask);
+        if (other < value) value = other;
+    }
+    barrier();
+    if (lane == 0) scratch[warp] = value;
+    barrier();
+    T least = scratch[0];
+    for (unsigned int i = 1; i < warps; ++i) {
+        if (scratch[i] < least) least = scratch[i];
+    }
+    return least;
 }

@@ -14,7 +14,6 @@ struct RmsNormArguments {
 template <typename T>
 DEVICE void rms_norm(const RmsNormArguments& arguments) {
     SHARED(float, scratch);
-    float* const row = scratch + 32;
     const uint32_t width = arguments.width;
     const size_t start = static_cast<size_t>(block_x()) * width;
     const T* const update = static_cast<const T*>(arguments.update);
@@ -25,10 +24,11 @@ DEVICE void rms_norm(const RmsNormArguments& arguments) {
             value += to_float(update[start + i]);
             arguments.sum[start + i] = value;
         }
-        row[i] = value;
         squares += value * value;
     }
     const float scale = 1.0f / sqrtf(block_sum(squares, scratch) / static_cast<float>(width) + arguments.epsilon);
+    // Each thread reads again what it read or wrote itself.
+    const float* const row = (update != nullptr ? arguments.sum : arguments.base) + start;
     T* const normed = static_cast<T*>(arguments.normed);
     for (uint32_t i = thread_x(); i < width; i += threads_x()) {
         normed[start + i] = rounded<T>(row[i] * scale * arguments.weight[i]);

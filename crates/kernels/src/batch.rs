@@ -1,6 +1,13 @@
 //! The index arrays of a step, checked once so that every kernel may trust them. No tensors and no tokens here.
 
+use candle_core::Device;
+
 use crate::error::{KernelError, Result};
+#[cfg(feature = "cuda")]
+use crate::indices::CardWords;
+use crate::launch::AttentionShape;
+#[cfg(feature = "cuda")]
+use crate::launch::{AttentionPlan, StepCounts, StepLayout};
 
 const OPERATION: &str = "paged_batch";
 
@@ -40,6 +47,19 @@ pub struct PagedBatch {
     pub(crate) block_tables: Vec<u32>,
     pub(crate) num_blocks: usize,
     pub(crate) block_size: usize,
+    /// The same arrays on a card, once they were brought there.
+    #[cfg(feature = "cuda")]
+    pub(crate) on_card: Option<BatchOnCard>,
+}
+
+/// A batch's arrays on a card.
+#[cfg(feature = "cuda")]
+#[derive(Debug, Clone)]
+pub(crate) struct BatchOnCard {
+    pub(crate) words: CardWords,
+    pub(crate) layout: StepLayout,
+    /// How its rows are given to the attention kernels.
+    pub(crate) plan: AttentionPlan,
 }
 
 impl PagedBatch {
@@ -74,7 +94,27 @@ impl PagedBatch {
             block_tables: parts.block_tables.to_vec(),
             num_blocks,
             block_size,
+            #[cfg(feature = "cuda")]
+            on_card: None,
         })
+    }
+
+    /// The same batch where the tensors of a device can be reached from: a check's; a step's arrays go to a card together.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn on(self, device: &Device, shape: AttentionShape) -> std::result::Result<Self, KernelError> {
+        match device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => {
+                let mut upload = crate::cuda::StepUpload::new(device, StepCounts::default(), shape)?;
+                Ok(upload.place(&vec![0; self.rows()], self, &[])?.batch)
+            }
+            _ => {
+                let _ = shape;
+                Ok(self)
+            }
+        }
     }
 
     /// Rows of all sequences together.

@@ -1,6 +1,6 @@
 //! Copies of cache blocks: the tail of a fork, or the matching part of a block that is shared no further.
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor};
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Tensor};
 
 use crate::error::{KernelError, Result};
 use crate::storage::contiguous_range;
@@ -36,10 +36,18 @@ pub fn block_copy(cache: &Tensor, copies: &[BlockCopy]) -> std::result::Result<(
         check("copies.dst", index, copy.dst, num_blocks.saturating_sub(1))?;
         check("copies.slots", index, copy.slots, block_size)?;
     }
-    if num_blocks > 0 && !copies.is_empty() {
-        cache.inplace_op1(&CopyBlocks { copies, slot: heads * head_dim, block: block_size * heads * head_dim })?;
+    if num_blocks == 0 || copies.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    match cache.device() {
+        Device::Cpu => {
+            let (slot, block) = (heads * head_dim, block_size * heads * head_dim);
+            Ok(cache.inplace_op1(&CopyBlocks { copies, slot, block })?)
+        }
+        #[cfg(feature = "cuda")]
+        Device::Cuda(_) => crate::cuda::operations::block_copy(cache, copies),
+        _ => Err(KernelError::Device { operation: OPERATION, argument: "cache" }),
+    }
 }
 
 fn check(argument: &'static str, index: usize, value: u32, most: usize) -> Result<()> {

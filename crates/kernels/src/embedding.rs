@@ -4,6 +4,7 @@ use candle_core::{CpuStorage, Device, Tensor};
 use half::slice::HalfFloatSliceExt;
 
 use crate::error::{KernelError, Result};
+use crate::indices::Indices;
 use crate::storage::{contiguous_range, cpu_storage, element_type};
 use crate::weight::{Weight, WeightData};
 
@@ -13,9 +14,9 @@ const OPERATION: &str = "embedding";
 ///
 /// # Errors
 /// When an id is not below the number of rows.
-pub fn embedding(table: &Weight, ids: &[u32], device: &Device) -> std::result::Result<Tensor, KernelError> {
+pub fn embedding(table: &Weight, ids: &Indices<'_>, device: &Device) -> std::result::Result<Tensor, KernelError> {
     let width = table.inputs();
-    if let Some((index, &id)) = ids.iter().enumerate().find(|(_, id)| **id as usize >= table.outputs()) {
+    if let Some((index, &id)) = ids.values.iter().enumerate().find(|(_, id)| **id as usize >= table.outputs()) {
         return Err(KernelError::OutOfRange {
             operation: OPERATION,
             argument: "ids",
@@ -28,10 +29,12 @@ pub fn embedding(table: &Weight, ids: &[u32], device: &Device) -> std::result::R
         return Ok(Tensor::zeros((0, width), candle_core::DType::F32, device)?);
     }
     match (&table.data, device) {
-        (WeightData::Quantized(table), Device::Cpu) => {
-            Ok(table.embedding(&Tensor::from_slice(ids, ids.len(), device)?)?)
+        (WeightData::Quantized(blocks), Device::Cpu) => {
+            Ok(blocks.tensor.embedding(&Tensor::from_slice(ids.values, ids.len(), device)?)?)
         }
-        (WeightData::Float(table), Device::Cpu) => float_rows(table, ids, width),
+        (WeightData::Float(table), Device::Cpu) => float_rows(table, ids.values, width),
+        #[cfg(feature = "cuda")]
+        (_, Device::Cuda(_)) => crate::cuda::operations::embedding(table, ids, device),
         _ => Err(KernelError::Device { operation: OPERATION, argument: "table" }),
     }
 }

@@ -83,6 +83,18 @@ pub enum KernelError {
         /// What the driver said.
         detail: String,
     },
+    /// The driver refused a call, or there is no such card.
+    #[error("the driver: {detail}")]
+    Driver {
+        /// What it said, and during what.
+        detail: String,
+    },
+    /// A kernel that this binary was not built with.
+    #[error("there is no kernel {kernel:?} in this build")]
+    MissingKernel {
+        /// The kernel's name.
+        kernel: String,
+    },
     /// The tensor library failed. Boxed, because its error is large and results of every kernel carry room for it.
     #[error(transparent)]
     Tensor(Box<candle_core::Error>),
@@ -90,6 +102,10 @@ pub enum KernelError {
 
 impl From<candle_core::Error> for KernelError {
     fn from(error: candle_core::Error) -> Self {
+        #[cfg(feature = "cuda")]
+        if let Some(known) = crate::cuda::fault::candle_error(&error) {
+            return known;
+        }
         Self::Tensor(Box::new(error))
     }
 }

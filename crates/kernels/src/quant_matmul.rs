@@ -12,7 +12,7 @@ const ROWS_BELOW_AMX: usize = 28;
 
 /// `activations [rows, inputs]` times the transpose of `weight [outputs, inputs]`, as F32 `[rows, outputs]`.
 ///
-/// A row of the result is bitwise the same whatever the number of rows:
+/// On the CPU a row of the result is bitwise the same whatever the number of rows:
 /// - F32, F16 and BF16 go through an own product with one order of summation.
 /// - Quantized types go through candle 0.11.1, read for this. On x86-64 it chooses a kernel by the type, by the shape and, in
 ///   three places, by the number of rows; each is closed here:
@@ -24,6 +24,8 @@ const ROWS_BELOW_AMX: usize = 28;
 ///     for every number of rows, which computes each output by itself.
 /// - On other architectures candle's tiles depend on `rows % 4`, so the rows of the types that it repacks go one by one: slow,
 ///   but invariant.
+///
+/// On a card the result has the activations' type, and its bits depend on the number of rows: candle chooses its kernel by that.
 ///
 /// What is not promised: the same bits on machines of another kind. A CPU with VNNI quantizes the activations of Q8_0 in
 /// blocks of 256, one without in blocks of 32.
@@ -45,8 +47,8 @@ pub fn quant_matmul(activations: &Tensor, weight: &Weight) -> std::result::Resul
     }
     match (&weight.data, activations.device()) {
         (WeightData::Float(matrix), Device::Cpu) => float_matmul(activations, matrix),
-        (WeightData::Quantized(matrix), Device::Cpu) => {
-            let product = |part: &Tensor| -> Result<Tensor> { Ok(part.apply_op1_no_bwd(matrix.as_ref())?) };
+        (WeightData::Quantized(blocks), Device::Cpu) => {
+            let product = |part: &Tensor| -> Result<Tensor> { Ok(part.apply_op1_no_bwd(blocks.tensor.as_ref())?) };
             match row_split(weight, rows) {
                 RowSplit::Whole => product(activations),
                 RowSplit::Doubled => {
@@ -62,7 +64,22 @@ pub fn quant_matmul(activations: &Tensor, weight: &Weight) -> std::result::Resul
                 }
             }
         }
+        #[cfg(feature = "cuda")]
+        (data, Device::Cuda(_)) => on_card(activations, data),
         _ => Err(KernelError::Device { operation: "quant_matmul", argument: "activations" }),
+    }
+}
+
+/// The product on a card, in the activations' type. Blocks go through candle's kernels: up to 8 rows in the activations' own type,
+/// above that in F32 with a cast on either side. Float weights go through cuBLAS in their own type.
+#[cfg(feature = "cuda")]
+fn on_card(activations: &Tensor, data: &WeightData) -> Result<Tensor> {
+    match data {
+        WeightData::Quantized(blocks) => Ok(activations.apply_op1_no_bwd(blocks.tensor.as_ref())?),
+        WeightData::Float(matrix) => {
+            let product = activations.to_dtype(matrix.dtype())?.matmul(&matrix.t()?)?;
+            Ok(product.to_dtype(activations.dtype())?)
+        }
     }
 }
 

@@ -38,6 +38,8 @@ pub fn rms_norm(
     }
     match (base.device(), activation) {
         (Device::Cpu, DType::F32) => cpu(base, update, weight, epsilon, (rows, width)),
+        #[cfg(feature = "cuda")]
+        (Device::Cuda(_), _) => crate::cuda::operations::rms_norm(base, update, weight, epsilon, activation),
         _ => Err(KernelError::Device { operation: OPERATION, argument: "base" }),
     }
 }

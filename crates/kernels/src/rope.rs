@@ -14,9 +14,12 @@ const OPERATION: &str = "rope_kv_write";
 ///
 /// Pair `i` of `dimensions / 2` turns by `position * base^(-2i / dimensions) / factor[i] / scale` (Su et al., 2021); the
 /// factors are those of Llama 3.1's long context, `scale` is that of linear position interpolation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct RopeFrequencies {
     per_pair: Vec<f64>,
+    /// The same on the device that they were brought to, F64 `[pairs]`.
+    #[cfg(feature = "cuda")]
+    on_card: Option<Tensor>,
 }
 
 impl RopeFrequencies {
@@ -56,7 +59,11 @@ impl RopeFrequencies {
                 frequency / factors.map_or(1.0, |factors| f64::from(factors[pair])) / f64::from(linear_scale)
             })
             .collect();
-        Ok(Self { per_pair })
+        Ok(Self {
+            per_pair,
+            #[cfg(feature = "cuda")]
+            on_card: None,
+        })
     }
 
     /// Radians per position of each pair.
@@ -65,32 +72,72 @@ impl RopeFrequencies {
         &self.per_pair
     }
 
-    /// Sines and cosines for the rows of a step; every layer uses the same.
-    #[must_use]
-    pub fn table(&self, positions: &[u32]) -> RopeTable {
-        let mut cosines = Vec::with_capacity(positions.len() * self.per_pair.len());
-        let mut sines = Vec::with_capacity(cosines.capacity());
-        for &position in positions {
+    /// The same frequencies for the layers of a device.
+    ///
+    /// # Errors
+    /// When the device has no memory for them.
+    pub fn on(&self, device: &Device) -> std::result::Result<Self, KernelError> {
+        match device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => {
+                let on_card = Some(Tensor::from_slice(&self.per_pair, self.per_pair.len(), device)?);
+                Ok(Self { on_card, ..self.clone() })
+            }
+            _ => Ok(self.clone()),
+        }
+    }
+
+    /// Sines and cosines for the rows of a step, on the device of these frequencies; every layer there uses the same.
+    ///
+    /// # Errors
+    /// When the batch was not brought to the device, or what the device reports.
+    pub fn table(&self, batch: &PagedBatch) -> std::result::Result<RopeTable, KernelError> {
+        let (rows, pairs) = (batch.rows(), self.per_pair.len());
+        #[cfg(feature = "cuda")]
+        if let Some(frequencies) = &self.on_card {
+            let (cosines, sines) = crate::cuda::operations::rope_table(frequencies, batch, frequencies.device())?;
+            return Ok(RopeTable { angles: Angles::Card { cosines, sines }, pairs, rows });
+        }
+        let mut cosines = Vec::with_capacity(rows * pairs);
+        let mut sines = Vec::with_capacity(rows * pairs);
+        for &position in batch.positions() {
             for frequency in &self.per_pair {
                 let (sine, cosine) = (f64::from(position) * frequency).sin_cos();
                 cosines.push(cosine as f32);
                 sines.push(sine as f32);
             }
         }
-        RopeTable { cosines, sines, pairs: self.per_pair.len(), rows: positions.len() }
+        Ok(RopeTable { angles: Angles::Host(HostAngles { cosines, sines, pairs }), pairs, rows })
     }
 }
 
 /// Sines and cosines of each row and pair, `[rows, pairs]`.
 #[derive(Debug, Clone)]
 pub struct RopeTable {
-    cosines: Vec<f32>,
-    sines: Vec<f32>,
+    angles: Angles,
     pairs: usize,
     rows: usize,
 }
 
-impl RopeTable {
+/// Where the numbers are.
+#[derive(Debug, Clone)]
+enum Angles {
+    Host(HostAngles),
+    #[cfg(feature = "cuda")]
+    Card {
+        cosines: Tensor,
+        sines: Tensor,
+    },
+}
+
+#[derive(Debug, Clone)]
+struct HostAngles {
+    cosines: Vec<f32>,
+    sines: Vec<f32>,
+    pairs: usize,
+}
+
+impl HostAngles {
     /// Turns the pairs `(2i, 2i + 1)` of one head in place; dimensions behind the last pair stay.
     fn rotate(&self, row: usize, head: &mut [f32]) {
         let cosines = &self.cosines[row * self.pairs..(row + 1) * self.pairs];
@@ -148,11 +195,29 @@ pub fn rope_kv_write(
             actual: query.dims().to_vec(),
         });
     }
-    if !matches!(query.device(), Device::Cpu) {
-        return Err(KernelError::Device { operation: OPERATION, argument: "query" });
+    match (query.device(), &table.angles) {
+        (Device::Cpu, Angles::Host(angles)) => cpu(query, key, value, angles, batch, [key_cache, value_cache]),
+        #[cfg(feature = "cuda")]
+        (Device::Cuda(_), Angles::Card { cosines, sines }) => {
+            let rotation =
+                crate::cuda::operations::Rotation { query, key, value, cosines, sines, key_cache, value_cache };
+            crate::cuda::operations::rope_kv_write(&rotation, batch, table.pairs)
+        }
+        _ => Err(KernelError::Device { operation: OPERATION, argument: "query" }),
     }
-    let rotated_query = rotated(query, table, head_dim, "query")?;
-    let rotated_key = rotated(key, table, head_dim, "key")?;
+}
+
+fn cpu(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    angles: &HostAngles,
+    batch: &PagedBatch,
+    [key_cache, value_cache]: [&Tensor; 2],
+) -> Result<Tensor> {
+    let (kv_heads, head_dim) = (key_cache.dims()[2], key_cache.dims()[3]);
+    let rotated_query = rotated(query, angles, head_dim, "query")?;
+    let rotated_key = rotated(key, angles, head_dim, "key")?;
     let width = kv_heads * head_dim;
     let (value_storage, value_layout) = value.storage_and_layout();
     let values = f32_values(&value_storage, value_layout, OPERATION, "value")?;
@@ -161,13 +226,13 @@ pub fn rope_kv_write(
     Ok(Tensor::from_vec(rotated_query, query.shape(), query.device())?)
 }
 
-fn rotated(rows: &Tensor, table: &RopeTable, head_dim: usize, argument: &'static str) -> Result<Vec<f32>> {
+fn rotated(rows: &Tensor, angles: &HostAngles, head_dim: usize, argument: &'static str) -> Result<Vec<f32>> {
     let width = rows.dims()[1];
     let (storage, layout) = rows.storage_and_layout();
     let mut values = f32_values(&storage, layout, OPERATION, argument)?.to_vec();
     for (row, heads) in values.chunks_exact_mut(width.max(1)).enumerate() {
         for head in heads.chunks_exact_mut(head_dim.max(1)) {
-            table.rotate(row, head);
+            angles.rotate(row, head);
         }
     }
     Ok(values)

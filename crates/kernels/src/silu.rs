@@ -12,13 +12,19 @@ const OPERATION: &str = "silu_mul";
 /// `silu(gate) * up` element by element, both `[rows, width]`, where `silu(x) = x / (1 + e^-x)`.
 ///
 /// # Errors
-/// When the shapes differ or a tensor is not contiguous F32.
+/// When the shapes differ or a tensor is not contiguous, or not F32 on the CPU.
 pub fn silu_mul(gate: &Tensor, up: &Tensor) -> Result<Tensor, KernelError> {
     let (rows, width) = matrix_shape(gate, OPERATION, "gate")?;
     expect_shape(up, gate.dims(), OPERATION, "up")?;
-    if !matches!(gate.device(), Device::Cpu) {
-        return Err(KernelError::Device { operation: OPERATION, argument: "gate" });
+    match gate.device() {
+        Device::Cpu => cpu(gate, up, (rows, width)),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(_) => crate::cuda::operations::silu_mul(gate, up),
+        _ => Err(KernelError::Device { operation: OPERATION, argument: "gate" }),
     }
+}
+
+fn cpu(gate: &Tensor, up: &Tensor, (rows, width): (usize, usize)) -> Result<Tensor, KernelError> {
     let (gate_storage, gate_layout) = gate.storage_and_layout();
     let gates = f32_values(&gate_storage, gate_layout, OPERATION, "gate")?;
     let (up_storage, up_layout) = up.storage_and_layout();

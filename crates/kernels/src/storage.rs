@@ -1,6 +1,6 @@
 //! Views of tensors as plain slices, checked for type and layout. The only file that looks into candle's storage for reading.
 
-use candle_core::{CpuStorage, DType, Layout, Storage, Tensor};
+use candle_core::{CpuStorage, Layout, Storage, Tensor};
 
 use crate::error::{KernelError, Result};
 
@@ -77,38 +77,4 @@ pub(crate) fn expect_shape(
         return Ok(());
     }
     Err(KernelError::Shape { operation, argument, expected: format!("{expected:?}"), actual: tensor.dims().to_vec() })
-}
-
-/// The rows of `matrix [rows, columns]` named in `rows`, in that order, as a new F32 matrix.
-///
-/// # Errors
-/// A row that does not exist, or a tensor that is not an F32 matrix.
-pub fn select_rows(matrix: &Tensor, rows: &[u32]) -> std::result::Result<Tensor, KernelError> {
-    const OPERATION: &str = "select_rows";
-    let (count, columns) = matrix_shape(matrix, OPERATION, "matrix")?;
-    if matrix.dtype() != DType::F32 {
-        return Err(KernelError::ElementType {
-            operation: OPERATION,
-            argument: "matrix",
-            expected: "f32",
-            actual: matrix.dtype().as_str().to_string(),
-        });
-    }
-    let (storage, layout) = matrix.storage_and_layout();
-    let values = f32_values(&storage, layout, OPERATION, "matrix")?;
-    let mut selected = Vec::with_capacity(rows.len() * columns);
-    for (index, &row) in rows.iter().enumerate() {
-        let row = row as usize;
-        if row >= count {
-            return Err(KernelError::OutOfRange {
-                operation: OPERATION,
-                argument: "rows",
-                index,
-                value: row as u64,
-                expected: format!("below {count}"),
-            });
-        }
-        selected.extend_from_slice(&values[row * columns..(row + 1) * columns]);
-    }
-    Ok(Tensor::from_vec(selected, (rows.len(), columns), matrix.device())?)
 }

@@ -9,6 +9,8 @@ use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 
 use crate::error::{KernelError, Result};
+#[cfg(feature = "cuda")]
+use crate::launch::DevicePointer;
 
 const OPERATION: &str = "weight";
 
@@ -95,9 +97,33 @@ impl WeightType {
 #[derive(Debug, Clone)]
 pub(crate) enum WeightData {
     /// Blocks, as in the file.
-    Quantized(Arc<QTensor>),
+    Quantized(Blocks),
     /// F32, F16 or BF16, `[outputs, inputs]`.
     Float(Tensor),
+}
+
+/// Quantized blocks, and where they lie if that is on a card.
+#[derive(Debug, Clone)]
+pub(crate) struct Blocks {
+    pub(crate) tensor: Arc<QTensor>,
+    /// Null on the CPU.
+    #[cfg(feature = "cuda")]
+    pub(crate) address: DevicePointer,
+}
+
+impl Blocks {
+    fn new(storage: QStorage, shape: (usize, usize)) -> Result<Self> {
+        #[cfg(feature = "cuda")]
+        let address = match &storage {
+            QStorage::Cuda(_) => DevicePointer(storage.device_ptr()?.addr() as u64),
+            _ => DevicePointer::default(),
+        };
+        Ok(Self {
+            tensor: Arc::new(QTensor::new(storage, shape)?),
+            #[cfg(feature = "cuda")]
+            address,
+        })
+    }
 }
 
 /// A matrix `[outputs, inputs]`, row after row; cloning shares the numbers.
@@ -149,8 +175,7 @@ impl Weight {
                 WeightData::Float(Tensor::from_vec(values, shape, device)?)
             }
             quantized => {
-                let storage = quantized_storage(bytes, quantized.ggml(), device)?;
-                WeightData::Quantized(Arc::new(QTensor::new(storage, shape)?))
+                WeightData::Quantized(Blocks::new(quantized_storage(bytes, quantized.ggml(), device)?, shape)?)
             }
         };
         Ok(Self { data, weight_type, outputs, inputs })
@@ -167,7 +192,10 @@ impl Weight {
             WeightType::F32 => WeightData::Float(matrix.to_dtype(DType::F32)?.contiguous()?),
             WeightType::F16 => WeightData::Float(matrix.to_dtype(DType::F16)?.contiguous()?),
             WeightType::BF16 => WeightData::Float(matrix.to_dtype(DType::BF16)?.contiguous()?),
-            quantized => WeightData::Quantized(Arc::new(QTensor::quantize(matrix, quantized.ggml())?)),
+            quantized => {
+                let rounded = QTensor::quantize(&matrix.to_device(&Device::Cpu)?, quantized.ggml())?;
+                return Self::from_bytes(&rounded.data()?, weight_type, outputs, inputs, matrix.device());
+            }
         };
         Ok(Self { data, weight_type, outputs, inputs })
     }
@@ -178,7 +206,7 @@ impl Weight {
     /// Only what the tensor library reports.
     pub fn dequantize(&self) -> std::result::Result<Tensor, KernelError> {
         Ok(match &self.data {
-            WeightData::Quantized(tensor) => tensor.dequantize(&tensor.device())?,
+            WeightData::Quantized(blocks) => blocks.tensor.dequantize(&blocks.tensor.device())?,
             WeightData::Float(tensor) => tensor.to_dtype(DType::F32)?,
         })
     }
@@ -189,7 +217,7 @@ impl Weight {
     /// Only what the tensor library reports.
     pub fn to_bytes(&self) -> std::result::Result<Vec<u8>, KernelError> {
         let matrix = match &self.data {
-            WeightData::Quantized(tensor) => return Ok(tensor.data()?.into_owned()),
+            WeightData::Quantized(blocks) => return Ok(blocks.tensor.data()?.into_owned()),
             WeightData::Float(tensor) => tensor.flatten_all()?,
         };
         Ok(match self.weight_type {
@@ -211,7 +239,7 @@ impl Weight {
         self.inputs
     }
 
-    /// The element type.
+    /// The element type, as in the file.
     #[must_use]
     pub fn weight_type(&self) -> WeightType {
         self.weight_type

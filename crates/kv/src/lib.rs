@@ -1,7 +1,7 @@
 //! The paged KV cache as bookkeeping: which block holds which tokens, who holds it, and what goes first when space runs out.
 //!
 //! ```text
-//! KvCacheManager          admit · reserve · commit · fork · invalidate
+//! KvCacheManager          admit · reserve · commit · fork · invalidate · take_back
 //!  ├─ BlockPool           reference counts, blank blocks, one eviction order per partition and retention class
 //!  └─ PrefixCache         (parent hash, tokens) → block; whole blocks by hash, parts by the order of tokens
 //! BlockTable              a sequence's blocks, in order; dropping it gives them back

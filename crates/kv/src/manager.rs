@@ -367,6 +367,18 @@ impl KvCacheManager {
         }
     }
 
+    /// Forgets what step `step`, the latest one, was to write: it did not run, and nobody holds its blocks any more. What
+    /// the blocks held before it is still found.
+    pub fn take_back(&mut self, step: u64) {
+        for index in 0..self.num_blocks {
+            let id = BlockId(u32::try_from(index).expect("block ids are 32-bit"));
+            if self.prefix.is_indexed(id) {
+                self.prefix.take_back(id, step);
+                self.pool.set_findable(id, self.prefix.is_indexed(id));
+            }
+        }
+    }
+
     /// A partition's cached blocks in the order in which they would be evicted.
     #[must_use]
     pub fn eviction_order(&self, partition: PartitionId) -> Vec<BlockId> {

@@ -16,6 +16,8 @@ struct Entry {
     hash: Option<BlockHash>,
     /// The step that last wrote to it.
     written_in: u64,
+    /// Tokens known in the block before that step.
+    before: u32,
 }
 
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub(crate) struct PrefixCache {
 
 impl PrefixCache {
     pub(crate) fn new(num_blocks: usize, block_size: usize) -> Self {
-        let empty = Entry { parent: BlockHash(0), filled: 0, hash: None, written_in: 0 };
+        let empty = Entry { parent: BlockHash(0), filled: 0, hash: None, written_in: 0, before: 0 };
         Self {
             block_size,
             entries: vec![empty; num_blocks],
@@ -100,6 +102,9 @@ impl PrefixCache {
         let slot = id.index() * self.block_size;
         self.tokens[slot + known..slot + filled].copy_from_slice(&chain.tokens()[first + known..first + filled]);
         let entry = &mut self.entries[id.index()];
+        if entry.written_in != step || known == 0 {
+            entry.before = entry.filled;
+        }
         entry.written_in = step;
         entry.filled = u32::try_from(filled).expect("blocks are small");
         match place {
@@ -123,6 +128,26 @@ impl PrefixCache {
         if let Some(hash) = entry.hash.take() {
             self.whole.remove(&hash);
         }
+    }
+
+    /// Forgets what step `step`, the latest, wrote to the block; what it held before can still be found.
+    pub(crate) fn take_back(&mut self, id: BlockId, step: u64) {
+        let Entry { written_in, before, .. } = self.entries[id.index()];
+        if written_in != step {
+            return;
+        }
+        if before == 0 {
+            return self.forget(id);
+        }
+        self.unlink(id);
+        let entry = &mut self.entries[id.index()];
+        entry.filled = before;
+        // Of the steps that wrote before nothing is known but that they were earlier.
+        entry.written_in = step - 1;
+        if let Some(hash) = entry.hash.take() {
+            self.whole.remove(&hash);
+        }
+        self.link(id);
     }
 
     /// What siblings are ordered by; equal parts of blocks are ordered by their ids.

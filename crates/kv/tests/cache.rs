@@ -203,6 +203,37 @@ fn what_a_failed_step_wrote_is_forgotten_and_earlier_content_is_not() {
 }
 
 #[test]
+fn a_step_that_is_taken_back_leaves_what_its_blocks_held_before() {
+    let mut kv = cache(8, &[]);
+    let mut growing = chain(&kv, 1, &numbers(0..6));
+    let mut table = compute(&mut kv, &growing, RetentionPlan::default()).expect("room").0.table;
+    let step = kv.begin_step();
+    // The second block becomes whole and a third begins, in two commits of one step.
+    for end in [8, 9] {
+        (growing.tokens().len() as u32..end).for_each(|token| growing.push(TokenId(token)));
+        kv.reserve(&mut table, end as usize, &mut Vec::new()).expect("room");
+        kv.commit(&mut table, &growing, end as usize);
+    }
+    drop(table);
+    kv.take_back(step);
+    kv.assert_invariants();
+    assert_eq!((kv.usage().cached, kv.usage().blank), (2, 6));
+    let later = kv.begin_step();
+    let found = kv.find_prefix(&growing, 8);
+    assert_eq!((found.whole.len(), found.tokens), (1, 6));
+    // It goes on where it stood, in the same blocks.
+    let mut copies = Vec::new();
+    let admission = kv.admit(&growing, &found, 3, RetentionPlan::default(), &mut copies).expect("room");
+    let mut table = admission.table;
+    kv.commit(&mut table, &growing, 9);
+    assert!(copies.is_empty() && table.blocks()[..2] == [BlockId(0), BlockId(1)]);
+    drop(table);
+    kv.take_back(later);
+    kv.assert_invariants();
+    assert_eq!(kv.find_prefix(&growing, 8).tokens, 6);
+}
+
+#[test]
 fn sizes_out_of_range_are_refused_by_name() {
     let refuse = |num_blocks, block_size, quotas: Vec<(Salt, usize)>| {
         KvCacheManager::new(&KvCacheConfig { num_blocks, block_size, hash_key: [0; 16], quotas }).expect_err("refused")

@@ -26,6 +26,8 @@ enum Action {
     },
     /// The step that was just written failed: its sequence ends, and its slots hold anything.
     Fail,
+    /// The step that was just planned did not run: its sequence gives up its blocks, and its slots hold anything.
+    TakeBack,
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -36,6 +38,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => any::<usize>().prop_map(|index| Action::Fork { index }),
         3 => any::<usize>().prop_map(|index| Action::Drop { index }),
         1 => Just(Action::Fail),
+        1 => Just(Action::TakeBack),
     ]
 }
 
@@ -152,13 +155,21 @@ impl Model {
                 self.live.swap_remove(index % self.live.len());
             }
             Action::Fail => {
-                if let Some(Written { index, slots }) = last {
-                    self.live.swap_remove(index);
-                    slots.into_iter().for_each(|slot| self.slots[slot] = vec![u32::MAX]);
-                }
+                self.spoil(last);
                 self.kv.invalidate(step - 1);
             }
+            Action::TakeBack => {
+                self.spoil(last);
+                self.kv.take_back(step - 1);
+            }
             _ => {}
+        }
+    }
+
+    fn spoil(&mut self, last: Option<Written>) {
+        if let Some(Written { index, slots }) = last {
+            self.live.swap_remove(index);
+            slots.into_iter().for_each(|slot| self.slots[slot] = vec![u32::MAX]);
         }
     }
 

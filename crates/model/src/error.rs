@@ -105,6 +105,12 @@ pub enum ModelError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// Devices that cannot be had, or that the model does not fit on.
+    #[error("devices: {problem}")]
+    Devices {
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// A kernel refused its arguments or failed.
     #[error(transparent)]
     Kernel(#[from] KernelError),

@@ -1,11 +1,12 @@
 //! The paged cache of keys and values: allocated once, written by the forward, copied by block. Who owns which block is not
 //! known here.
 
-use candle_core::{DType, Device, Tensor};
-use sconce_kernels::{BlockCopy, block_copy};
+use candle_core::{DType, Tensor};
+use sconce_kernels::{BlockCopy, KernelError, block_copy};
 
 use crate::config::LlamaConfig;
 use crate::error::ModelError;
+use crate::llama::Llama;
 
 /// The element type of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,17 +54,17 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// Allocates the cache of a model, zeroed.
+    /// Allocates the cache of a model, zeroed, each layer's on that layer's device.
     ///
     /// # Errors
     /// When a size is zero, slots would not fit 32 bits, or the memory cannot be had.
     pub fn allocate(
-        config: &LlamaConfig,
+        model: &Llama,
         num_blocks: usize,
         block_size: usize,
         dtype: KvCacheDtype,
-        device: &Device,
     ) -> Result<Self, ModelError> {
+        let config = model.config();
         let problem = |problem: String| ModelError::Cache { problem };
         if num_blocks == 0 || block_size == 0 {
             return Err(problem(format!(
@@ -77,15 +78,15 @@ impl KvCache {
         let bytes = Self::block_bytes(config, block_size, dtype).checked_mul(num_blocks);
         // A trial reservation turns a memory that cannot be had into an error; the real one would abort the process.
         let available = bytes.is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
-        if !available && matches!(device, Device::Cpu) {
+        if !available && !model.devices().are_cuda() {
             let bytes =
                 bytes.map_or("more bytes than there are addresses".to_string(), |bytes| format!("{bytes} bytes"));
             return Err(problem(format!("{bytes} cannot be allocated; ask for fewer blocks")));
         }
         let shape = (num_blocks, block_size, config.head_count_kv, config.head_dim);
-        let tensor = || Tensor::zeros(shape, dtype.tensor_type(), device).map_err(sconce_kernels::KernelError::from);
         let mut layers = Vec::with_capacity(config.block_count);
-        for _ in 0..config.block_count {
+        for device in model.layer_devices() {
+            let tensor = || Tensor::zeros(shape, dtype.tensor_type(), device).map_err(KernelError::from);
             layers.push(LayerCache { keys: tensor()?, values: tensor()? });
         }
         Ok(Self { layers, num_blocks, block_size, heads: config.head_count_kv, head_dim: config.head_dim })

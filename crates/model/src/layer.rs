@@ -1,8 +1,8 @@
 //! One layer of the decoder: attention over the paged cache, then the gated feed-forward network.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use sconce_kernels::{
-    Normed, PagedBatch, RopeTable, Weight, paged_attention, quant_matmul, rms_norm, rope_kv_write, silu_mul,
+    Normed, PagedBatch, RopeTable, Weight, paged_attention, quant_matmul, rms_norm, rope_kv_write, silu_mul, to_device,
 };
 
 use crate::config::LlamaConfig;
@@ -32,9 +32,15 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Adds what is pending and normalizes the sum.
-    pub(crate) fn norm(&self, weight: &Tensor, epsilon: f32) -> Result<Normed, ModelError> {
-        Ok(rms_norm(&self.base, self.update.as_ref(), weight, epsilon, DType::F32)?)
+    /// The stream on another device; the same one when it is there already.
+    pub(crate) fn to_device(&self, device: &Device) -> Result<Self, ModelError> {
+        let update = self.update.as_ref().map(|update| to_device(update, device)).transpose()?;
+        Ok(Self { base: to_device(&self.base, device)?, update })
+    }
+
+    /// Adds what is pending and normalizes the sum, to rows of this type.
+    pub(crate) fn norm(&self, weight: &Tensor, epsilon: f32, activation: DType) -> Result<Normed, ModelError> {
+        Ok(rms_norm(&self.base, self.update.as_ref(), weight, epsilon, activation)?)
     }
 }
 
@@ -65,8 +71,9 @@ impl Layer {
         table: &RopeTable,
         batch: &PagedBatch,
         cache: &LayerCache,
+        activation: DType,
     ) -> Result<(Tensor, Tensor), ModelError> {
-        let Normed { normed, sum } = stream.norm(&self.attention_norm, self.epsilon)?;
+        let Normed { normed, sum } = stream.norm(&self.attention_norm, self.epsilon, activation)?;
         let query = quant_matmul(&normed, &self.query)?;
         let key = quant_matmul(&normed, &self.key)?;
         let value = quant_matmul(&normed, &self.value)?;
@@ -78,7 +85,7 @@ impl Layer {
     pub(crate) fn feed_forward(&self, attention: &Tensor, base: Tensor) -> Result<Stream, ModelError> {
         let projected = quant_matmul(attention, &self.attention_output)?;
         let stream = Stream { base, update: Some(projected) };
-        let Normed { normed, sum } = stream.norm(&self.feed_forward_norm, self.epsilon)?;
+        let Normed { normed, sum } = stream.norm(&self.feed_forward_norm, self.epsilon, attention.dtype())?;
         let inner = silu_mul(&quant_matmul(&normed, &self.gate)?, &quant_matmul(&normed, &self.up)?)?;
         Ok(Stream { base: sum, update: Some(quant_matmul(&inner, &self.down)?) })
     }

@@ -5,6 +5,7 @@
 
 mod batch;
 mod config;
+mod devices;
 mod error;
 mod executor;
 pub mod gguf;
@@ -18,13 +19,14 @@ mod tensors;
 
 pub use batch::ForwardBatch;
 pub use config::{LlamaConfig, RopeConfig};
+pub use devices::Devices;
 pub use error::ModelError;
 pub use executor::{Draw, Executor, PendingToken, Step, StepOutcome, Ticket};
 pub use gguf::{GgufError, GgufFile, Metadata};
 pub use kv_cache::{KvCache, KvCacheDtype};
-pub use llama::Llama;
+pub use llama::{Activation, Llama};
 pub use logits::Logits;
-pub use sconce_kernels::BlockCopy;
+pub use sconce_kernels::{BlockCopy, KernelError};
 
-/// The device that a model and its cache live on; [`Device::Cpu`] until there are CUDA kernels.
+/// One device that layers of a model and their cache live on.
 pub use candle_core::Device;

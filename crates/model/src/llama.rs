@@ -1,10 +1,12 @@
 //! The Llama decoder: loading, and the forward over a batch of mixed sequences.
 
-use candle_core::{Device, Tensor};
-use sconce_kernels::{RopeFrequencies, Weight, embedding, quant_matmul, select_rows};
+use candle_core::{DType, Device, Tensor};
+use sconce_kernels::launch::{AttentionShape, ElementType};
+use sconce_kernels::{KernelError, PlacedStep, RopeFrequencies, Weight, embedding, quant_matmul, select_rows};
 
 use crate::batch::ForwardBatch;
 use crate::config::LlamaConfig;
+use crate::devices::{self, Devices};
 use crate::error::ModelError;
 use crate::gguf::GgufFile;
 use crate::kv_cache::KvCache;
@@ -12,34 +14,70 @@ use crate::layer::{Layer, Stream};
 use crate::logits::Logits;
 use crate::tensors::TensorSource;
 
+/// The layers that lie on one device.
+#[derive(Debug)]
+struct Stage {
+    device: Device,
+    /// Index of the first.
+    begin: usize,
+    layers: Vec<Layer>,
+    frequencies: RopeFrequencies,
+}
+
 /// A loaded model. Immutable: everything that a step changes is in the [`KvCache`].
 #[derive(Debug)]
 pub struct Llama {
     config: LlamaConfig,
-    device: Device,
+    devices: Devices,
     token_embedding: Weight,
-    layers: Vec<Layer>,
+    stages: Vec<Stage>,
     output_norm: Tensor,
     output: Weight,
-    frequencies: RopeFrequencies,
+    activation: Activation,
+}
+
+/// The element type of activations. Residuals and logits are F32 in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// Single precision: what the CPU computes with.
+    F32,
+    /// The upper half of a single: half of the traffic, on a card.
+    Bf16,
+}
+
+impl Activation {
+    /// What a device computes with unless it is told otherwise.
+    #[must_use]
+    pub fn of(devices: &Devices) -> Self {
+        if devices.are_cuda() { Self::Bf16 } else { Self::F32 }
+    }
+
+    fn tensor_type(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+
+    fn element_type(self) -> ElementType {
+        match self {
+            Self::F32 => ElementType::F32,
+            Self::Bf16 => ElementType::Bf16,
+        }
+    }
 }
 
 impl Llama {
-    /// Checks the file's configuration and every tensor's shape, and copies the weights to the device.
+    /// Checks the file's configuration and every tensor's shape, and copies the weights to the devices: the layers in
+    /// contiguous stages of about equal bytes, the embedding to the first device, the output to the last.
     ///
     /// # Errors
-    /// Names the key or tensor that is missing, wrong, or not supported.
-    pub fn load(file: &GgufFile, device: &Device) -> Result<Self, ModelError> {
+    /// Names the key or tensor that is missing, wrong, or not supported; or says that there are fewer layers than devices.
+    pub fn load(file: &GgufFile, devices: &Devices) -> Result<Self, ModelError> {
         let config = LlamaConfig::from_file(file)?;
-        let mut source = TensorSource::new(file, device);
+        let ranges = devices::stages(&layer_bytes(file, config.block_count), devices.as_slice().len())?;
+        let mut source = TensorSource::new(file, devices.first());
         let token_embedding = source.matrix("token_embd.weight", config.vocab_size, config.embedding_length)?;
-        let output_norm = source.vector("output_norm.weight", config.embedding_length)?;
-        let output = if source.has("output.weight") {
-            source.matrix("output.weight", config.vocab_size, config.embedding_length)?
-        } else {
-            // A tied output: the embedding table is used again, not copied.
-            token_embedding.clone()
-        };
         let factors = if source.has("rope_freqs.weight") {
             Some(source.floats("rope_freqs.weight", config.rope.dimensions / 2)?)
         } else {
@@ -56,19 +94,56 @@ impl Llama {
         let rope = &config.rope;
         let frequencies =
             RopeFrequencies::new(rope.dimensions, rope.frequency_base, rope.linear_scale, factors.as_deref())?;
-        let mut layers = Vec::with_capacity(config.block_count);
-        for index in 0..config.block_count {
-            layers.push(Layer::load(&mut source, &config, index)?);
+        let mut stages = Vec::with_capacity(ranges.len());
+        for (device, range) in devices.as_slice().iter().zip(ranges) {
+            tracing::debug!(?device, ?range, "a stage of layers is loaded");
+            source.place_on(device);
+            let begin = range.start;
+            let layers = range.map(|index| Layer::load(&mut source, &config, index)).collect::<Result<_, _>>()?;
+            stages.push(Stage { device: device.clone(), begin, layers, frequencies: frequencies.on(device)? });
         }
+        let output_norm = source.vector("output_norm.weight", config.embedding_length)?;
+        let output = if source.has("output.weight") {
+            source.matrix("output.weight", config.vocab_size, config.embedding_length)?
+        } else if devices.last().same_device(devices.first()) {
+            // A tied output: the embedding table is used again, not copied.
+            token_embedding.clone()
+        } else {
+            source.matrix("token_embd.weight", config.vocab_size, config.embedding_length)?
+        };
         source.finish()?;
         tracing::debug!(path = %file.path().display(), layers = config.block_count, "model loaded");
-        Ok(Self { config, device: device.clone(), token_embedding, layers, output_norm, output, frequencies })
+        let activation = Activation::of(devices);
+        Ok(Self { config, devices: devices.clone(), token_embedding, stages, output_norm, output, activation })
+    }
+
+    /// The same model with activations of another type.
+    ///
+    /// # Errors
+    /// When the device does not compute with it: the CPU knows F32 only.
+    pub fn with_activation(self, activation: Activation) -> Result<Self, ModelError> {
+        if activation == Activation::Bf16 && !self.devices.are_cuda() {
+            let problem = "the CPU computes with f32 activations only".to_string();
+            return Err(ModelError::Devices { problem });
+        }
+        Ok(Self { activation, ..self })
     }
 
     /// The model's shape.
     #[must_use]
     pub fn config(&self) -> &LlamaConfig {
         &self.config
+    }
+
+    /// The devices that it lies on.
+    #[must_use]
+    pub fn devices(&self) -> &Devices {
+        &self.devices
+    }
+
+    /// The device of each layer, in order.
+    pub fn layer_devices(&self) -> impl Iterator<Item = &Device> {
+        self.stages.iter().flat_map(|stage| stage.layers.iter().map(|_| &stage.device))
     }
 
     /// Computes the rows of a batch: writes their keys and values to their slots in every layer, and gives the logits of
@@ -86,22 +161,72 @@ impl Llama {
         if batch.input_ids.is_empty() {
             return Ok(Logits::none(self.config.vocab_size));
         }
-        let table = self.frequencies.table(&batch.positions);
-        let base = embedding(&self.token_embedding, &batch.input_ids, &self.device)?;
-        let mut stream = Stream { base, update: None };
-        for (index, (layer, cache)) in self.layers.iter().zip(kv.layers()).enumerate() {
-            let (mut attention, mut base) = layer.attend(&stream, &table, &paged, cache)?;
-            if index + 1 == self.layers.len() {
-                // Behind the last attention only the wanted rows matter: the others have left their keys and values.
-                if batch.logits_rows.is_empty() {
-                    return Ok(Logits::none(self.config.vocab_size));
-                }
-                attention = select_rows(&attention, &batch.logits_rows)?;
-                base = select_rows(&base, &batch.logits_rows)?;
-            }
-            stream = layer.feed_forward(&attention, base)?;
+        let placed = PlacedStep::new(&batch.input_ids, paged, &batch.logits_rows);
+        let shape = self.attention_shape(kv);
+        let on = |stage: &Stage| placed.clone().on(&stage.device, shape);
+        let placed: Vec<PlacedStep<'_>> = self.stages.iter().map(on).collect::<Result<_, _>>()?;
+        match self.compute(&placed, kv)? {
+            Some(logits) => Logits::from_tensor(&logits, self.config.vocab_size),
+            None => Ok(Logits::none(self.config.vocab_size)),
         }
-        let normed = stream.norm(&self.output_norm, self.config.rms_epsilon)?.normed;
-        Logits::from_tensor(&quant_matmul(&normed, &self.output)?, self.config.vocab_size)
     }
+
+    /// The shape of every layer's attention.
+    pub(crate) fn attention_shape(&self, kv: &KvCache) -> AttentionShape {
+        AttentionShape {
+            heads: self.config.head_count,
+            kv_heads: self.config.head_count_kv,
+            head_dim: self.config.head_dim,
+            block_size: kv.block_size(),
+            activation: self.activation.element_type(),
+            cache: kv.element_type(),
+        }
+    }
+
+    /// What [`Self::forward`] computes, for a step that was checked and placed for each stage: the logits stay on the last device,
+    /// F32 `[logits_rows, vocab_size]`; none when none are wanted.
+    pub(crate) fn compute(&self, placed: &[PlacedStep<'_>], kv: &KvCache) -> Result<Option<Tensor>, ModelError> {
+        let activation = self.activation.tensor_type();
+        let base = embedding(&self.token_embedding, &placed[0].ids, self.devices.first())?;
+        let mut stream = Stream { base, update: None };
+        for (stage, step) in self.stages.iter().zip(placed) {
+            stream = stream.to_device(&stage.device)?;
+            let table = stage.frequencies.table(&step.batch)?;
+            let caches = &kv.layers()[stage.begin..];
+            for (index, (layer, cache)) in (stage.begin..).zip(stage.layers.iter().zip(caches)) {
+                let (mut attention, mut base) = layer.attend(&stream, &table, &step.batch, cache, activation)?;
+                if index + 1 == self.config.block_count {
+                    // Behind the last attention only the wanted rows matter: the others have left their keys and values.
+                    if step.logits_rows.is_empty() {
+                        return Ok(None);
+                    }
+                    attention = select_rows(&attention, &step.logits_rows)?;
+                    base = select_rows(&base, &step.logits_rows)?;
+                }
+                stream = layer.feed_forward(&attention, base)?;
+            }
+        }
+        let normed = stream.norm(&self.output_norm, self.config.rms_epsilon, activation)?.normed;
+        // Tokens are told apart by logits that a shorter type would make equal.
+        let normed = normed.to_dtype(DType::F32).map_err(KernelError::from)?;
+        Ok(Some(quant_matmul(&normed, &self.output)?))
+    }
+}
+
+/// Bytes of each layer's weights, with the embedding's in the first and the output's in the last.
+fn layer_bytes(file: &GgufFile, layers: usize) -> Vec<u64> {
+    let mut bytes = vec![0u64; layers];
+    let tied = file.tensor_info("output.weight").is_none();
+    for info in file.tensors() {
+        let layer = info.name.strip_prefix("blk.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        let is_embedding = info.name == "token_embd.weight";
+        let first = if is_embedding { Some(0) } else { layer };
+        let last = (info.name == "output.weight" || is_embedding && tied).then(|| layers.saturating_sub(1));
+        for place in first.into_iter().chain(last) {
+            if let Some(sum) = bytes.get_mut(place) {
+                *sum = sum.saturating_add(info.bytes);
+            }
+        }
+    }
+    bytes
 }

@@ -20,6 +20,11 @@ impl<'a> TensorSource<'a> {
         Self { file, device, taken: HashSet::new() }
     }
 
+    /// What is taken from now on goes to this device.
+    pub(crate) fn place_on(&mut self, device: &'a Device) {
+        self.device = device;
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
         self.file.tensor_info(name).is_some()
     }

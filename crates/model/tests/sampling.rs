@@ -111,6 +111,16 @@ fn temperature_zero_takes_the_first_greatest() {
 }
 
 #[test]
+fn the_two_zeros_are_one_logit() {
+    // The best two are tokens 0 and 1, whatever the sign of their zeros.
+    let params = SamplingParams { top_k: Some(2), ..SamplingParams::default() };
+    let mut drawn: Vec<u32> = (0..200).map(|position| token(&params, &[-0.0, 0.0, -0.0, -5.0], position)).collect();
+    drawn.sort_unstable();
+    drawn.dedup();
+    assert_eq!(drawn, [0, 1]);
+}
+
+#[test]
 fn penalties_count_what_vllm_counts() {
     let logits = [2.0, 1.9, -1.0, 1.5];
     // The repetition penalty sees the prompt, the others do not.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sconce_model::gguf::type_name;
 use sconce_model::gguf::write::{GgufWriteError, GgufWriter, WriteTensor, WriteValue};
 use sconce_model::synth::{NamedShape, Quantization, SynthOptions, SynthProgress, write};
-use sconce_model::{Device, ForwardBatch, GgufFile, KvCache, KvCacheDtype, Llama, LlamaConfig};
+use sconce_model::{Device, Devices, ForwardBatch, GgufFile, KvCache, KvCacheDtype, Llama, LlamaConfig};
 
 fn options(quantization: Quantization) -> SynthOptions {
     SynthOptions { shape: NamedShape::Tiny, quantization, context_length: None, seed: 7, vocabulary: None }
@@ -101,9 +101,8 @@ fn logits_of_a_synthetic_model_have_a_deviation_near_one() {
         let path = folder.path().join("model.gguf");
         synthesize(&path, &SynthOptions { shape, ..options(quantization) });
         let file = GgufFile::open(&path).unwrap();
-        let config = LlamaConfig::from_file(&file).unwrap();
-        let model = Llama::load(&file, &Device::Cpu).unwrap();
-        let mut cache = KvCache::allocate(&config, 2, 32, KvCacheDtype::F32, &Device::Cpu).unwrap();
+        let model = Llama::load(&file, &Devices::cpu()).unwrap();
+        let mut cache = KvCache::allocate(&model, 2, 32, KvCacheDtype::F32).unwrap();
         let rows = 32u32;
         let batch = ForwardBatch {
             input_ids: (0..rows).map(|row| 300 + 7 * row).collect(),

@@ -12,7 +12,7 @@ use sconce_kv::{KvCacheManager, KvUsage, PartitionId, TokenChain};
 use crate::config::{SchedulerConfig, SchedulerConfigError};
 use crate::cost::StepCost;
 use crate::events::{FinishReason, Sampled, SequenceEvent};
-use crate::plan::StepPlan;
+use crate::plan::{PlanRow, StepPlan};
 use crate::promises::Promises;
 use crate::sequence::{NewSequence, Rank, Sequence, SequenceId, SequenceStatus};
 
@@ -178,7 +178,8 @@ impl Scheduler {
         }
     }
 
-    /// Plans the next step. Every non-empty plan is followed by [`Scheduler::update`] with its outcome, in order.
+    /// Plans the next step. Every non-empty plan is followed by [`Scheduler::update`] with its outcome, in order, unless it
+    /// failed: then by [`Scheduler::fail_in_flight`] or [`Scheduler::take_back`].
     ///
     /// # Panics
     /// When more steps are in flight than `pipeline_depth` allows.
@@ -247,6 +248,31 @@ impl Scheduler {
         }
         self.kv.invalidate(first);
         ended
+    }
+
+    /// The latest planned step, the only one in flight, did not run for lack of memory and left nothing that counts: one of
+    /// its sequences ends for it, the one with the most tokens in it, of equals the one of highest rank. The others wait
+    /// again, and find what earlier steps computed. Returns the one that ended; `None` when all had ended meanwhile.
+    ///
+    /// # Panics
+    /// When another step is in flight.
+    pub fn take_back(&mut self, plan: &StepPlan) -> Option<SequenceId> {
+        let step = self.in_flight.pop_back().expect("a planned step").step;
+        assert!(step == plan.step && self.in_flight.is_empty(), "earlier steps are updated first");
+        let weight = |row: &PlanRow| Some((row.tokens.len(), self.sequences.get(&row.sequence)?.rank, row.sequence));
+        let victim = plan.rows.iter().filter_map(weight).max().map(|(.., id)| id);
+        for row in &plan.rows {
+            let Some(sequence) = self.sequences.get_mut(&row.sequence) else { continue };
+            sequence.pending -= usize::from(row.samples);
+            if sequence.status() == SequenceStatus::Running {
+                self.preempt(row.sequence);
+            }
+        }
+        if let Some(victim) = victim {
+            self.end(victim);
+        }
+        self.kv.take_back(step);
+        victim
     }
 
     /// Whether there is no sequence and no step in flight.

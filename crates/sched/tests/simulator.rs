@@ -1,5 +1,5 @@
 //! Seeded simulation: 1,000 seeds × 2,000 steps with arrivals, aborts, pauses, preemption, forks, quotas, prompts longer
-//! than the pool, failed rows and failed steps, at pipeline depth 0 and 1.
+//! than the pool, failed rows, failed steps and steps without memory, at pipeline depth 0 and 1.
 //!
 //! A failure prints its seed; `SCONCE_SIM_SEED=17 cargo test -p sconce-sched --test simulator` replays it alone.
 //! `SCONCE_SIM_SEEDS=100000` makes a long run.
@@ -57,6 +57,7 @@ fn a_thousand_seeds_keep_every_promise() {
             sum.refused += tally.refused;
             sum.aborted += tally.aborted;
             sum.failed_steps += tally.failed_steps;
+            sum.taken_back += tally.taken_back;
         }
     };
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -76,6 +77,7 @@ fn a_thousand_seeds_keep_every_promise() {
         ("refused prompts", total(|tally| tally.refused)),
         ("aborts", total(|tally| tally.aborted)),
         ("failed steps", total(|tally| tally.failed_steps)),
+        ("steps taken back", total(|tally| tally.taken_back)),
     ] {
         assert!(count > seeds, "{name} are common in a simulation: {count}");
     }

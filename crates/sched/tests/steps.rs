@@ -470,3 +470,49 @@ fn an_urgent_request_does_not_wait_for_a_long_prompt_that_is_being_computed() {
     let urgent = scheduler.add(sequence(numbers(0, 10)), Duration::from_millis(1)).expect("fits");
     assert_eq!(rows(&run(&mut scheduler)), [(urgent.0, 0, 10, true), (long.0, 64, 54, false)]);
 }
+
+#[test]
+fn a_step_without_memory_costs_its_largest_sequence_and_the_others_lose_nothing_that_was_computed() {
+    for pipeline_depth in [0, 1] {
+        let mut scheduler = scheduler(SchedulerConfig { pipeline_depth, ..config() }, 64);
+        let add = |scheduler: &mut Scheduler, first, count, millis| {
+            scheduler.add(sequence(numbers(first, count)), Duration::from_millis(millis)).expect("fits")
+        };
+        let decodes = [add(&mut scheduler, 0, 40, 0), add(&mut scheduler, 100, 70, 1)];
+        let mut before = scheduler.schedule();
+        let large = add(&mut scheduler, 1000, 300, 2);
+        if pipeline_depth == 0 {
+            scheduler.update(&before, &sampled(&before), Duration::from_micros(10));
+        }
+        let plan = scheduler.schedule();
+        assert_eq!(rows(&plan), [(decodes[0].0, 40, 1, true), (decodes[1].0, 70, 1, true), (large.0, 0, 300, true)]);
+        if pipeline_depth == 1 {
+            scheduler.update(&before, &sampled(&before), Duration::from_micros(10));
+        }
+        assert_eq!(scheduler.take_back(&plan), Some(large));
+        scheduler.assert_invariants();
+        assert_eq!(scheduler.status(large), None);
+        assert_eq!(decodes.map(|id| scheduler.status(id)), [Some(SequenceStatus::Waiting); 2]);
+        // The same two tokens again and no others; of equal rows the one of highest rank pays.
+        before = scheduler.schedule();
+        assert_eq!(rows(&before), [(decodes[0].0, 40, 1, true), (decodes[1].0, 70, 1, true)]);
+        assert!(before.started.is_empty() && before.copies.is_empty());
+        assert_eq!(scheduler.take_back(&before), Some(decodes[1]));
+        assert_eq!(rows(&run(&mut scheduler)), [(decodes[0].0, 40, 1, true)]);
+        let again = add(&mut scheduler, 1000, 300, 3);
+        let plan = run(&mut scheduler);
+        assert_eq!(rows(&plan), [(decodes[0].0, 41, 1, true), (again.0, 0, 300, true)], "nothing of it was kept");
+        drain(&mut scheduler);
+    }
+}
+
+#[test]
+fn a_step_without_memory_whose_sequences_have_ended_costs_nobody() {
+    let mut scheduler = scheduler(config(), 64);
+    let id = scheduler.add(sequence(numbers(0, 5)), Duration::ZERO).expect("fits");
+    let plan = scheduler.schedule();
+    scheduler.end(id);
+    assert_eq!(scheduler.take_back(&plan), None);
+    scheduler.assert_invariants();
+    assert!(scheduler.is_idle());
+}

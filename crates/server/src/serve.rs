@@ -7,6 +7,7 @@ use crate::state::AppState;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use sconce_engine::EngineHandle;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -22,8 +23,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Time that answers get to carry the engine's last words after the drain is cut short.
 const CUT_GRACE: Duration = Duration::from_secs(2);
 
-/// Serves until `shutdown` resolves, then drains: nothing new is accepted, running answers end or are cut after
-/// `drain_timeout`.
+/// Time that connections get to carry an engine's last words when it ended by itself.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Serves until `shutdown` resolves or the engine has ended by itself, then drains: nothing new is accepted, running
+/// answers end or are cut after `drain_timeout`; after the engine's end everything has five seconds at most.
 ///
 /// # Errors
 /// None today; a listener that fails for good would be one.
@@ -33,11 +37,13 @@ pub async fn serve(listener: TcpListener, state: AppState, shutdown: impl Future
     let (closing, closed) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
+    let mut engine_end = pin!(engine_end(state.engine.clone()));
     loop {
         // Ended connections are collected here, so that the set does not grow with the server's age.
         while connections.try_join_next().is_some() {}
         let accepted = tokio::select! {
             () = &mut shutdown => break,
+            () = &mut engine_end => break,
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((stream, place)) = accepted else { continue };
@@ -63,6 +69,17 @@ pub async fn serve(listener: TcpListener, state: AppState, shutdown: impl Future
     Ok(())
 }
 
+/// Resolves when the engine has ended; never when there is none.
+async fn engine_end(engine: Option<EngineHandle>) {
+    match engine {
+        Some(engine) => {
+            let end = engine.ended().await;
+            tracing::error!(reason = %end, "the engine has ended, and with it this server");
+        }
+        None => std::future::pending().await,
+    }
+}
+
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
@@ -84,7 +101,9 @@ async fn drain(state: &AppState, connections: &mut JoinSet<()>) {
         // What was begun for a client that has gone is not left half done.
         state.ingest_lane().emptied().await;
     };
-    if tokio::time::timeout(state.options.drain_timeout, all_ended(connections)).await.is_ok() {
+    let has_ended = state.engine.as_ref().is_some_and(EngineHandle::is_stopped);
+    let within = if has_ended { LAST_WORDS.min(state.options.drain_timeout) } else { state.options.drain_timeout };
+    if tokio::time::timeout(within, all_ended(connections)).await.is_ok() {
         return;
     }
     tracing::warn!(connections = connections.len(), "the drain time is over; cutting what still runs");

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use common::*;
 use futures_util::StreamExt;
-use sconce_engine::{EngineConfig, EngineHandle, EngineThread, LoadedModel, start};
+use sconce_engine::{Devices, EngineConfig, EngineHandle, EngineThread, LoadedModel, start};
 use sconce_model::synth::{NamedShape, Quantization, SynthOptions, write};
 use sconce_rag::Store;
 use sconce_server::{AppState, ServerOptions, router};
@@ -32,7 +32,7 @@ fn server_with(config: &EngineConfig, options: ServerOptions) -> Server {
         vocabulary: None,
     };
     write(&path, &synth, &mut |_| {}).unwrap();
-    let model = LoadedModel::open(&path, None).unwrap();
+    let model = LoadedModel::open(&path, None, &Devices::cpu()).unwrap();
     let (engine, thread) = start(model, config).unwrap();
     let state = AppState::new(Some(engine.clone()), Arc::new(Store::in_memory().unwrap()), options);
     Server { app: router(state), engine, _thread: thread }

@@ -6,9 +6,10 @@ use super::{
     AttentionCase, Backend, BlockCopyCase, CacheShape, EmbeddingCase, MatmulCase, Normalized, RopeCase, Rotated,
     SwapCase, TokenCase,
 };
-use crate::launch::ElementType;
+use crate::launch::{AttentionShape, ElementType};
 use crate::{
-    Weight, block_copy, embedding, paged_attention, quant_matmul, rms_norm, rope_kv_write, select_rows, silu_mul,
+    Indices, PagedBatch, Weight, block_copy, embedding, paged_attention, quant_matmul, rms_norm, rope_kv_write,
+    select_rows, silu_mul,
 };
 
 /// Runs the crate's own functions on a device.
@@ -36,6 +37,18 @@ impl TensorBackend {
         Tensor::from_slice(values, (num_blocks, block_size, kv_heads, head_dim), &self.device)
             .and_then(|tensor| tensor.to_dtype(tensor_type(element)))
             .map_err(|error| error.to_string())
+    }
+
+    fn placed(
+        &self,
+        batch: PagedBatch,
+        heads: usize,
+        cache_shape: CacheShape,
+        cache: ElementType,
+    ) -> Result<PagedBatch, String> {
+        let CacheShape { block_size, kv_heads, head_dim, .. } = cache_shape;
+        let shape = AttentionShape { heads, kv_heads, head_dim, block_size, activation: self.activation, cache };
+        batch.on(&self.device, shape).map_err(|error| error.to_string())
     }
 
     fn vector(&self, values: &[f32]) -> Result<Tensor, String> {
@@ -98,8 +111,12 @@ impl Backend for TensorBackend {
         let value = self.matrix(case.value, shape.slot(), self.activation)?;
         let key_cache = self.cache(case.key_cache, shape, case.cache_type)?;
         let value_cache = self.cache(case.value_cache, shape, case.cache_type)?;
-        let table = case.frequencies.table(&case.batch.positions);
-        let batch = case.batch.batch(shape)?;
+        let batch = self.placed(case.batch.batch(shape)?, case.heads, shape, case.cache_type)?;
+        let table = case
+            .frequencies
+            .on(&self.device)
+            .and_then(|placed| placed.table(&batch))
+            .map_err(|error| error.to_string())?;
         let query = rope_kv_write(&query, &key, &value, &table, &batch, &key_cache, &value_cache)
             .map_err(|error| error.to_string())?;
         Ok(Rotated { query: values(&query)?, key_cache: values(&key_cache)?, value_cache: values(&value_cache)? })
@@ -109,14 +126,14 @@ impl Backend for TensorBackend {
         let query = self.matrix(case.query, case.heads * case.shape.head_dim, self.activation)?;
         let key_cache = self.cache(case.key_cache, case.shape, case.cache_type)?;
         let value_cache = self.cache(case.value_cache, case.shape, case.cache_type)?;
-        let batch = case.batch.batch(case.shape)?;
+        let batch = self.placed(case.batch.batch(case.shape)?, case.heads, case.shape, case.cache_type)?;
         values(&paged_attention(&query, &key_cache, &value_cache, &batch).map_err(|error| error.to_string())?)
     }
 
     fn embedding(&self, case: &EmbeddingCase<'_>) -> Result<Vec<f32>, String> {
         let EmbeddingCase { table, weight_type, vocabulary, width, ids } = *case;
         Weight::from_bytes(table, weight_type, vocabulary, width, &self.device)
-            .and_then(|table| embedding(&table, ids, &self.device))
+            .and_then(|table| embedding(&table, &Indices::from(ids).on(&self.device)?, &self.device))
             .map_err(|error| error.to_string())
             .and_then(|rows| values(&rows))
     }
@@ -143,7 +160,8 @@ impl Backend for TensorBackend {
         rows: &[u32],
     ) -> Result<Vec<f32>, String> {
         let matrix = self.matrix(matrix, columns, element)?;
-        values(&select_rows(&matrix, rows).map_err(|error| error.to_string())?)
+        let selected = Indices::from(rows).on(&self.device).and_then(|rows| select_rows(&matrix, &rows));
+        values(&selected.map_err(|error| error.to_string())?)
     }
 
     fn matmul(&self, case: &MatmulCase<'_>) -> Result<Vec<f32>, String> {

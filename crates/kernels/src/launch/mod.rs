@@ -6,16 +6,23 @@ mod block_copy;
 mod embedding;
 mod rms_norm;
 mod rope;
+mod sampling;
 mod select_rows;
 mod silu_mul;
+mod step;
 
 pub use attention::{AttentionArguments, AttentionPlan, AttentionPointers, AttentionShape};
 pub use block_copy::{BlockCopies, BlockCopyArguments};
 pub use embedding::{Embedding, EmbeddingArguments, ResolveTokens, ResolveTokensArguments};
 pub use rms_norm::{RmsNorm, RmsNormArguments};
 pub use rope::{RopeKvWrite, RopeKvWriteArguments, RopeTable, RopeTableArguments};
+pub use sampling::{
+    SAMPLING_NONE, SAMPLING_TOP_LIMIT, SamplingArguments, SamplingBuffers, SamplingCounts, SamplingResult, SamplingRow,
+    SamplingStatus,
+};
 pub use select_rows::{RowDirection, SelectRows, SelectRowsArguments};
 pub use silu_mul::{SiluMul, SiluMulArguments};
+pub use step::{StepCounts, StepLayout};
 
 /// An address in the memory of whatever runs the launch; zero is null.
 #[repr(transparent)]

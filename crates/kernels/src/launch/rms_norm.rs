@@ -1,4 +1,4 @@
-//! `csrc/rms_norm.cu`: one block for each row, the row kept in shared memory between its two passes.
+//! `csrc/rms_norm.cu`: one block for each row.
 
 use super::{DevicePointer, ElementType, KernelArguments, Launch, WARP_SCRATCH};
 
@@ -40,7 +40,7 @@ impl RmsNorm {
             kernel: format!("rms_norm_{}", self.activation.suffix()),
             blocks: [self.rows, 1, 1],
             threads: width.div_ceil(4).next_multiple_of(32).clamp(32, 1024),
-            shared_bytes: 4 * (WARP_SCRATCH + width),
+            shared_bytes: 4 * WARP_SCRATCH,
             arguments: self.arguments,
         }
     }

@@ -1,7 +1,7 @@
 //! The matrix product of every weight type, and the embedding look-up: against the reference, and row by row bit for bit.
 
 use candle_core::{Device, Tensor};
-use sconce_kernels::{Weight, WeightType, embedding, quant_matmul, reference};
+use sconce_kernels::{Indices, Weight, WeightType, embedding, quant_matmul, reference};
 
 use crate::random::Random;
 
@@ -109,12 +109,12 @@ fn embedding_gives_the_rows_of_the_table() {
         let table = Weight::quantize(&matrix(&mut random, 13, 256), weight_type).expect("a weight");
         let floats = values(&table.dequantize().expect("floats"));
         let ids = [12u32, 0, 5, 5];
-        let rows = values(&embedding(&table, &ids, &Device::Cpu).expect("ids that exist"));
+        let rows = values(&embedding(&table, &Indices::from(&ids[..]), &Device::Cpu).expect("ids that exist"));
         for (row, id) in rows.chunks_exact(256).zip(ids) {
             assert_eq!(row, &floats[id as usize * 256..][..256], "{weight_type:?}");
         }
-        let message =
-            embedding(&table, &[1, 13], &Device::Cpu).map_or_else(|error| error.to_string(), |_| String::new());
+        let message = embedding(&table, &Indices::from(&[1, 13][..]), &Device::Cpu)
+            .map_or_else(|error| error.to_string(), |_| String::new());
         assert!(message.contains("ids[1] is 13, must be below 13"), "{message}");
     }
 }

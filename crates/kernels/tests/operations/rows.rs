@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device, Tensor};
 use sconce_kernels::{
-    BlockCopy, PagedBatch, PagedBatchParts, RopeFrequencies, block_copy, reference, rope_kv_write, select_rows,
-    silu_mul,
+    BlockCopy, Indices, PagedBatch, PagedBatchParts, RopeFrequencies, block_copy, reference, rope_kv_write,
+    select_rows, silu_mul,
 };
 
 use crate::random::Random;
@@ -67,7 +67,7 @@ fn rope_and_the_cache_write_agree_with_the_reference() {
                 &matrix(&query, heads * head_dim),
                 &matrix(&key, kv_heads * head_dim),
                 &matrix(&value, kv_heads * head_dim),
-                &frequencies.table(&positions),
+                &frequencies.table(&batch).expect("a table"),
                 &batch,
                 &keys,
                 &cached_values,
@@ -126,6 +126,12 @@ fn block_copies_run_in_order_and_stop_at_their_slots() {
 #[test]
 fn selected_rows_come_in_the_order_asked_for() {
     let rows = matrix(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0], 2);
-    assert_eq!(values(&select_rows(&rows, &[2, 0, 2]).expect("rows that exist")), [4.0, 5.0, 0.0, 1.0, 4.0, 5.0]);
-    assert!(select_rows(&rows, &[3]).is_err_and(|error| error.to_string().contains("rows[0] is 3, must be below 3")));
+    assert_eq!(
+        values(&select_rows(&rows, &Indices::from(&[2, 0, 2][..])).expect("rows that exist")),
+        [4.0, 5.0, 0.0, 1.0, 4.0, 5.0]
+    );
+    assert!(
+        select_rows(&rows, &Indices::from(&[3][..]))
+            .is_err_and(|error| error.to_string().contains("rows[0] is 3, must be below 3"))
+    );
 }

@@ -2,6 +2,7 @@
 //! What comes out depends on the logits, the parameters, the history, the seed and the position; never on the batch, on
 //! the clock or on the machine's library of mathematics. Knows no sequence and no tensor.
 
+mod device;
 mod params;
 mod penalties;
 pub(crate) mod random;
@@ -10,10 +11,13 @@ mod weights;
 
 use std::cell::RefCell;
 
+pub use device::{SamplingBatch, sampled};
 pub use params::{SamplingError, SamplingParams};
 
 use penalties::History;
+use random::philox;
 use select::{Cutoff, Scored};
+use weights::Weighing;
 
 /// What was drawn.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +28,14 @@ pub struct Sampled {
     pub logprob: Option<f32>,
     /// The most likely tokens of that distribution with their log-probabilities, best first; as many as asked for.
     pub top: Vec<(u32, f32)>,
+}
+
+impl Sampled {
+    /// With log-probabilities from logits as the model gave them.
+    fn with_logprobs(token: u32, logit: f32, top: impl Iterator<Item = (u32, f32)>, normalizer: f64) -> Self {
+        let logprob = |logit: f32| (f64::from(logit) - normalizer) as f32;
+        Self { token, logprob: Some(logprob(logit)), top: top.map(|(id, logit)| (id, logprob(logit))).collect() }
+    }
 }
 
 /// Draws the tokens of one answer, and remembers them for the penalties.
@@ -42,7 +54,8 @@ pub struct Sampler {
 struct Scratch {
     /// Logits with bias, bans and penalties.
     adjusted: Vec<f32>,
-    weights: Vec<f32>,
+    /// Weights of the row's blocks.
+    sums: Vec<u64>,
     best: Vec<Scored>,
 }
 
@@ -52,7 +65,9 @@ thread_local! {
 
 impl Sampler {
     /// A sampler for validated parameters. `fallback_seed` counts when the parameters have no seed.
-    pub fn new(params: SamplingParams, prompt: &[u32], fallback_seed: u64) -> Self {
+    pub fn new(mut params: SamplingParams, prompt: &[u32], fallback_seed: u64) -> Self {
+        // Entries for one token are added in their order; side by side, so that a device gives them to one thread.
+        params.logit_bias.sort_by_key(|&(token, _)| token);
         let history = History::new(&params, prompt);
         Self { seed: params.seed.unwrap_or(fallback_seed), choice: 0, history, params }
     }
@@ -101,9 +116,9 @@ impl Sampler {
         pending: Option<u32>,
         scratch: &mut Scratch,
     ) -> Result<Sampled, SamplingError> {
-        let Scratch { adjusted, weights, best } = scratch;
+        let Scratch { adjusted, sums, best } = scratch;
         let pending = pending.filter(|_| self.history.is_wanted());
-        let plain = banned.is_empty() && self.params.logit_bias.is_empty() && self.history.is_empty();
+        let plain = banned.is_empty() && self.params.logit_bias.is_empty() && self.history.entries().is_empty();
         let logits = if plain && pending.is_none() {
             raw
         } else {
@@ -112,16 +127,15 @@ impl Sampler {
         };
         let greatest = select::argmax(logits).filter(|greatest| greatest.logit.is_finite());
         let Some(greatest) = greatest else { return Err(SamplingError::NothingAllowed) };
-        let token = if self.params.temperature == 0.0 || self.params.top_k == Some(1) {
+        let token = if self.params.is_greedy() {
             greatest.id
         } else {
-            let cutoff = self.cutoff(logits, greatest, weights, best);
-            let fraction = random::unit(self.seed, position, u64::from(self.choice));
-            let temperature = self.params.temperature;
-            weights::draw(logits, greatest.logit, temperature, cutoff, fraction, weights).unwrap_or(greatest.id)
+            let weighing = Weighing { greatest: greatest.logit, temperature: self.params.temperature };
+            let cutoff = self.cutoff(logits, weighing, best);
+            let [word, _] = philox(self.seed, [position, u64::from(self.choice)]);
+            weighing.draw(logits, cutoff, word, sums).unwrap_or(greatest.id)
         };
-        let (logprob, top) = self.logprobs(raw, token, best);
-        Ok(Sampled { token, logprob, top })
+        Ok(self.report(raw, token, best))
     }
 
     fn adjust(&self, raw: &[f32], banned: &[u32], pending: Option<u32>, adjusted: &mut Vec<f32>) {
@@ -141,31 +155,25 @@ impl Sampler {
     }
 
     /// The least likely token that may still be drawn.
-    fn cutoff(&self, logits: &[f32], greatest: Scored, weights: &mut Vec<f32>, best: &mut Vec<Scored>) -> Cutoff {
-        let SamplingParams { temperature, top_k, top_p, min_p, .. } = self.params;
-        let mut cutoff = Cutoff::NONE;
-        if min_p > 0.0 {
-            cutoff = Cutoff::at_least((greatest.logit + temperature * min_p.ln()).min(greatest.logit));
-        }
-        if let Some(count) = top_k.map(|count| count as usize).filter(|&count| count < logits.len()) {
+    fn cutoff(&self, logits: &[f32], weighing: Weighing, best: &mut Vec<Scored>) -> Cutoff {
+        let greatest = weighing.greatest;
+        let mut cutoff = Cutoff::at_least((greatest + self.params.min_p_offset()).min(greatest));
+        if let Some(count) = self.params.top_k.map(|count| count as usize).filter(|&count| count < logits.len()) {
             select::best(logits, cutoff, count, best);
-            cutoff = best.last().map_or(cutoff, |last| cutoff.max(Cutoff::through(*last)));
+            cutoff = best.last().map_or(cutoff, |last| Cutoff::through(*last));
         }
-        if top_p < 1.0 {
-            cutoff = weights::nucleus(logits, greatest.logit, temperature, top_p, cutoff, weights, best);
+        match self.params.top_p_fraction() {
+            SamplingParams::WHOLE => cutoff,
+            fraction => weighing.nucleus(logits, fraction, cutoff, best),
         }
-        cutoff
     }
 
-    fn logprobs(&self, raw: &[f32], token: u32, best: &mut Vec<Scored>) -> (Option<f32>, Vec<(u32, f32)>) {
-        let Some(count) = self.params.logprobs else { return (None, Vec::new()) };
-        let normalizer = weights::log_sum_exp(raw);
-        let logprob = |logit: f32| (f64::from(logit) - normalizer) as f32;
-        let mut top = Vec::new();
-        if count > 0 {
-            select::best(raw, Cutoff::NONE, usize::from(count), best);
-            top.extend(best.iter().map(|scored| (scored.id, logprob(scored.logit))));
-        }
-        (raw.get(token as usize).map(|&logit| logprob(logit)), top)
+    fn report(&self, raw: &[f32], token: u32, best: &mut Vec<Scored>) -> Sampled {
+        let Some(count) = self.params.logprobs else { return Sampled { token, logprob: None, top: Vec::new() } };
+        let greatest = raw.iter().copied().fold(f32::MIN, f32::max);
+        let total = Weighing { greatest, temperature: 1.0 }.total(raw, Cutoff::NONE);
+        select::best(raw, Cutoff::NONE, usize::from(count), best);
+        let top = best.iter().map(|scored| (scored.id, scored.logit));
+        Sampled::with_logprobs(token, raw[token as usize], top, weights::log_sum_exp(greatest, total))
     }
 }

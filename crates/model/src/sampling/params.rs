@@ -92,6 +92,24 @@ impl SamplingError {
 }
 
 impl SamplingParams {
+    /// The fraction of 2^64 that stands for a `top_p` of 1; every other is below.
+    pub(super) const WHOLE: u64 = u64::MAX;
+
+    /// Whether the most likely token is taken.
+    pub(super) fn is_greedy(&self) -> bool {
+        self.temperature == 0.0 || self.top_k == Some(1)
+    }
+
+    /// What separates the least logit that `min_p` lets through from the greatest; at most 0.
+    pub(super) fn min_p_offset(&self) -> f32 {
+        if self.min_p > 0.0 { self.temperature * self.min_p.ln() } else { f32::NEG_INFINITY }
+    }
+
+    /// `top_p` in units of 2^-64.
+    pub(super) fn top_p_fraction(&self) -> u64 {
+        (f64::from(self.top_p) * 2.0f64.powi(64)) as u64
+    }
+
     /// Checks every range. A NaN is in no range.
     ///
     /// # Errors

@@ -8,8 +8,10 @@ use super::SamplingParams;
 #[derive(Debug, Clone)]
 pub(super) struct History {
     wanted: bool,
-    /// How often each token is in the output; 0 for one that is in the prompt only.
-    in_output: HashMap<u32, u32>,
+    /// Each token with how often it is in the output; 0 for one that is in the prompt only. Flat, as a device takes it.
+    entries: Vec<[u32; 2]>,
+    /// Where a token is in the entries.
+    places: HashMap<u32, usize>,
 }
 
 impl History {
@@ -17,30 +19,44 @@ impl History {
     pub(super) fn new(params: &SamplingParams, prompt: &[u32]) -> Self {
         let repetition = params.repetition_penalty != 1.0;
         let wanted = repetition || params.presence_penalty != 0.0 || params.frequency_penalty != 0.0;
-        let in_output = if repetition { prompt.iter().map(|&token| (token, 0)).collect() } else { HashMap::new() };
-        Self { wanted, in_output }
+        let mut history = Self { wanted, entries: Vec::new(), places: HashMap::new() };
+        if repetition {
+            for &token in prompt {
+                history.count(token, 0);
+            }
+        }
+        history
     }
 
     pub(super) fn is_wanted(&self) -> bool {
         self.wanted
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.in_output.is_empty()
+    /// Each token with its count, in no particular order.
+    pub(super) fn entries(&self) -> &[[u32; 2]] {
+        &self.entries
     }
 
     pub(super) fn record(&mut self, token: u32) {
         if self.wanted {
-            *self.in_output.entry(token).or_insert(0) += 1;
+            self.count(token, 1);
+        }
+    }
+
+    fn count(&mut self, token: u32, times: u32) {
+        let place = *self.places.entry(token).or_insert(self.entries.len());
+        match self.entries.get_mut(place) {
+            Some([_, count]) => *count += times,
+            None => self.entries.push([token, times]),
         }
     }
 
     /// Changes the logits in place, as if `pending` had been recorded. A token outside of the row is passed over.
     pub(super) fn apply(&self, params: &SamplingParams, pending: Option<u32>, logits: &mut [f32]) {
-        for (&token, &count) in &self.in_output {
+        for &[token, count] in &self.entries {
             penalize(params, count + u32::from(pending == Some(token)), token, logits);
         }
-        if let Some(token) = pending.filter(|token| !self.in_output.contains_key(token)) {
+        if let Some(token) = pending.filter(|token| !self.places.contains_key(token)) {
             penalize(params, 1, token, logits);
         }
     }

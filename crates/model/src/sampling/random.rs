@@ -16,12 +16,6 @@ pub(crate) fn philox(key: u64, counter: [u64; 2]) -> [u64; 2] {
     [left, right]
 }
 
-/// A number from 0 up to, and not including, 1, in steps of 2^-53.
-pub(super) fn unit(seed: u64, position: u64, choice: u64) -> f64 {
-    let [word, _] = philox(seed, [position, choice]);
-    (word >> 11) as f64 / (1u64 << 53) as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,12 +24,15 @@ mod tests {
     fn philox_gives_the_published_words() {
         assert_eq!(philox(0, [0, 0]), [0xCA00_A045_9843_D731, 0x66C2_4222_C9A8_45B5]);
         assert_eq!(philox(u64::MAX, [u64::MAX; 2]), [0x65B0_21D6_0CD8_310F, 0x4D02_F322_2F86_DF20]);
+        let digits_of_pi = philox(0xA409_3822_299F_31D0, [0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344]);
+        assert_eq!(digits_of_pi, [0x0A5E_742C_2997_341C, 0xB0F8_83D3_8000_DE5D]);
     }
 
     #[test]
-    fn neighbouring_positions_are_spread_over_the_unit_interval() {
-        let mean = (0..10_000).map(|position| unit(7, position, 0)).sum::<f64>() / 10_000.0;
+    fn neighbouring_positions_are_spread_over_the_words() {
+        let unit = |position| philox(7, [position, 0])[0] as f64 / 2.0f64.powi(64);
+        let mean = (0..10_000).map(unit).sum::<f64>() / 10_000.0;
         assert!((mean - 0.5).abs() < 0.01, "{mean}");
-        assert_ne!(unit(7, 3, 0), unit(7, 3, 1));
+        assert_ne!(philox(7, [3, 0]), philox(7, [3, 1]));
     }
 }

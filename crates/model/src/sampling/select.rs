@@ -13,9 +13,9 @@ pub(super) struct Scored {
     pub(super) id: u32,
 }
 
-/// Best first.
-pub(super) fn by_rank(left: &Scored, right: &Scored) -> Ordering {
-    right.logit.total_cmp(&left.logit).then(left.id.cmp(&right.id))
+/// Best first. The two zeros are equal; a NaN never comes here.
+fn by_rank(left: &Scored, right: &Scored) -> Ordering {
+    right.logit.partial_cmp(&left.logit).unwrap_or(Ordering::Equal).then(left.id.cmp(&right.id))
 }
 
 /// The last token that is let through, and everything ranked before it.
@@ -38,11 +38,6 @@ impl Cutoff {
         Self { last }
     }
 
-    /// The stricter of two.
-    pub(super) fn max(self, other: Self) -> Self {
-        if by_rank(&self.last, &other.last) == Ordering::Less { self } else { other }
-    }
-
     /// Whether a token may pass.
     #[inline]
     pub(super) fn passes(self, logit: f32, id: u32) -> bool {
@@ -54,7 +49,7 @@ impl Cutoff {
 pub(super) fn argmax(logits: &[f32]) -> Option<Scored> {
     let greatest = logits.iter().copied().reduce(f32::max)?;
     let index = logits.iter().position(|&logit| logit == greatest)?;
-    Some(Scored { logit: greatest, id: index as u32 })
+    Some(Scored { logit: logits[index], id: index as u32 })
 }
 
 /// Puts the best `count` tokens that pass the cutoff into `best`, best first; fewer if fewer pass.

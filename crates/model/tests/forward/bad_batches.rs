@@ -1,6 +1,6 @@
 //! Batches and caches that contradict themselves or the model: typed errors that name the array, never a panic.
 
-use sconce_model::{BlockCopy, Device, ForwardBatch, KvCache, KvCacheDtype};
+use sconce_model::{BlockCopy, ForwardBatch, KvCache, KvCacheDtype};
 
 use crate::batches::{Sequence, push};
 use crate::random::Random;
@@ -31,7 +31,7 @@ fn a_wrong_batch_is_refused_with_the_name_of_the_array() {
         (|batch| batch.input_ids.truncate(1), "positions has 4 entries, expected 1"),
     ];
     let (_, model) = Tiny::odd().load();
-    let mut cache = KvCache::allocate(model.config(), 4, 8, KvCacheDtype::F32, &Device::Cpu).expect("a cache");
+    let mut cache = KvCache::allocate(&model, 4, 8, KvCacheDtype::F32).expect("a cache");
     assert!(model.forward(&valid(), &mut cache).is_ok());
     for (change, expected) in cases {
         let mut batch = valid();
@@ -45,7 +45,7 @@ fn a_wrong_batch_is_refused_with_the_name_of_the_array() {
 #[test]
 fn random_damage_to_a_batch_never_panics() {
     let (_, model) = Tiny::odd().load();
-    let mut cache = KvCache::allocate(model.config(), 4, 8, KvCacheDtype::F16, &Device::Cpu).expect("a cache");
+    let mut cache = KvCache::allocate(&model, 4, 8, KvCacheDtype::F16).expect("a cache");
     let mut random = Random(77);
     for _ in 0..3000 {
         let mut batch = valid();
@@ -78,7 +78,7 @@ fn random_damage_to_a_batch_never_panics() {
 #[test]
 fn no_rows_or_no_wanted_rows_give_no_logits() {
     let (_, model) = Tiny::odd().load();
-    let mut cache = KvCache::allocate(model.config(), 4, 8, KvCacheDtype::F16, &Device::Cpu).expect("a cache");
+    let mut cache = KvCache::allocate(&model, 4, 8, KvCacheDtype::F16).expect("a cache");
     let empty = ForwardBatch { cu_seqlens_q: vec![0], cu_blocks: vec![0], ..ForwardBatch::default() };
     assert_eq!(model.forward(&empty, &mut cache).expect("valid").rows(), 0);
     let unwanted = ForwardBatch { logits_rows: Vec::new(), ..valid() };
@@ -88,7 +88,7 @@ fn no_rows_or_no_wanted_rows_give_no_logits() {
 #[test]
 fn a_cache_that_cannot_be_or_does_not_fit_is_refused() {
     let (_, model) = Tiny::odd().load();
-    let allocate = |blocks, size| KvCache::allocate(model.config(), blocks, size, KvCacheDtype::F16, &Device::Cpu);
+    let allocate = |blocks, size| KvCache::allocate(&model, blocks, size, KvCacheDtype::F16);
     for (blocks, size, expected) in
         [(0, 8, "hold nothing"), (8, 0, "hold nothing"), (1 << 40, 8, "more than 4294967295 slots")]
     {

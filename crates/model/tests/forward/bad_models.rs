@@ -1,6 +1,6 @@
 //! Files that are valid GGUF but no model that can be served: the error names the key or the tensor.
 
-use sconce_model::{Device, GgufFile, Llama};
+use sconce_model::{Devices, GgufFile, Llama};
 
 use crate::builder::GgufBuilder;
 use crate::tiny::Tiny;
@@ -10,7 +10,7 @@ fn refusal(change: impl Fn(&mut GgufBuilder)) -> String {
     change(&mut builder);
     let written = builder.write();
     let file = GgufFile::open(written.path()).unwrap_or_else(|error| panic!("{error}"));
-    Llama::load(&file, &Device::Cpu).map_or_else(|error| error.to_string(), |_| "accepted".to_string())
+    Llama::load(&file, &Devices::cpu()).map_or_else(|error| error.to_string(), |_| "accepted".to_string())
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use candle_core::quantized::GgmlDType;
 use proptest::prelude::*;
-use sconce_model::{BlockCopy, Device, ForwardBatch, KvCache, KvCacheDtype, Llama};
+use sconce_model::{BlockCopy, ForwardBatch, KvCache, KvCacheDtype, Llama};
 
 use crate::batches::{Sequence, advance, push};
 use crate::random::Random;
@@ -26,7 +26,7 @@ const DTYPES: [GgmlDType; 13] = [
 ];
 
 fn cache(model: &Llama, blocks: usize, block_size: usize, dtype: KvCacheDtype) -> KvCache {
-    KvCache::allocate(model.config(), blocks, block_size, dtype, &Device::Cpu).expect("a cache")
+    KvCache::allocate(model, blocks, block_size, dtype).expect("a cache")
 }
 
 fn bits(logits: &[f32]) -> Vec<u32> {

@@ -9,5 +9,6 @@ mod invariance;
 mod naive;
 mod random;
 mod reference;
+mod stages;
 mod stories;
 mod tiny;

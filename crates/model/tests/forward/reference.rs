@@ -1,7 +1,7 @@
 //! The real forward against the naive one, with stated tolerances.
 
 use candle_core::quantized::GgmlDType;
-use sconce_model::{Device, KvCache, KvCacheDtype};
+use sconce_model::{KvCache, KvCacheDtype};
 
 use crate::batches::{Sequence, advance};
 use crate::naive::NaiveLlama;
@@ -21,7 +21,7 @@ fn difference(shape: &Tiny, dtype: KvCacheDtype) -> Difference {
     let naive = NaiveLlama::new(&file, model.config());
     let tokens = tokens(&mut Random(5), 45, shape.vocabulary);
     let expected = naive.logits(&tokens);
-    let mut cache = KvCache::allocate(model.config(), 8, 8, dtype, &Device::Cpu).expect("a cache");
+    let mut cache = KvCache::allocate(&model, 8, 8, dtype).expect("a cache");
     let mut sequence = Sequence::new(&tokens, &[3, 1, 0, 7, 2, 6]);
     let logits = advance(&model, &mut cache, &mut sequence, tokens.len());
     let (mut largest, mut worst) = (0f64, 0f64);

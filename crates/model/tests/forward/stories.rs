@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sconce_model::{Device, GgufFile, KvCache, KvCacheDtype, Llama};
+use sconce_model::{Devices, GgufFile, KvCache, KvCacheDtype, Llama};
 
 use crate::batches::{Sequence, advance, greedy};
 
@@ -29,10 +29,10 @@ fn text_of(file: &GgufFile, tokens: &[u32]) -> String {
 #[test]
 fn the_real_model_continues_once_upon_a_time_as_published() {
     let Some(file) = stories() else { return };
-    let model = Llama::load(&file, &Device::Cpu).expect("a valid model");
+    let model = Llama::load(&file, &Devices::cpu()).expect("a valid model");
     assert_eq!(text_of(&file, &PROMPT[1..]), " Once upon a time");
     for dtype in [KvCacheDtype::F32, KvCacheDtype::F16] {
-        let mut cache = KvCache::allocate(model.config(), 16, 32, dtype, &Device::Cpu).expect("a cache");
+        let mut cache = KvCache::allocate(&model, 16, 32, dtype).expect("a cache");
         let mut sequence = Sequence::new(&PROMPT, &[7, 3, 11, 0, 5, 1, 2, 4]);
         let mut logits = advance(&model, &mut cache, &mut sequence, PROMPT.len());
         let mut text = String::new();

@@ -2,7 +2,7 @@
 
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
-use sconce_model::{GgufFile, Llama};
+use sconce_model::{Devices, GgufFile, Llama};
 
 use crate::builder::GgufBuilder;
 use crate::random::Random;
@@ -105,7 +105,7 @@ impl Tiny {
     pub(crate) fn load(&self) -> (GgufFile, Llama) {
         let written = self.builder().write();
         let file = GgufFile::open(written.path()).unwrap_or_else(|error| panic!("{error}"));
-        let model = Llama::load(&file, &Device::Cpu).unwrap_or_else(|error| panic!("{error}"));
+        let model = Llama::load(&file, &Devices::cpu()).unwrap_or_else(|error| panic!("{error}"));
         (file, model)
     }
 }

@@ -101,6 +101,10 @@ impl Device {
 
     /// A failed step leaves anything at all in the slots that it was to write.
     pub(crate) fn spoil(&mut self, plan: &StepPlan) {
+        for copy in &plan.copies {
+            let first = copy.dst.index() * self.block_size;
+            self.slots[first..first + copy.slots as usize].fill(u64::MAX);
+        }
         for row in &plan.rows {
             for position in row.first_position..row.first_position + row.tokens.len() {
                 let slot = self.slot(plan, row, position);

@@ -67,6 +67,7 @@ pub(crate) struct Tally {
     pub(crate) refused: u64,
     pub(crate) aborted: u64,
     pub(crate) failed_steps: u64,
+    pub(crate) taken_back: u64,
 }
 
 pub(crate) struct World {
@@ -288,6 +289,10 @@ impl World {
             self.land();
             return;
         }
+        if self.random.below(500) == 0 {
+            self.run_out_of_memory(&plan);
+            return;
+        }
         let clients = &self.clients;
         let mut sampled = self.device.run(&plan, &|id| clients.get(&id).map(|client| client.tokens.clone()));
         if !sampled.is_empty() && self.random.chance(1) {
@@ -327,6 +332,34 @@ impl World {
             self.device.spoil(&plan);
         }
         self.tally.failed_steps += 1;
+    }
+
+    /// The device has no memory for a step: what is in flight lands, one sequence pays, and the others go on.
+    fn run_out_of_memory(&mut self, plan: &StepPlan) {
+        self.device.spoil(plan);
+        while !self.flying.is_empty() {
+            self.land();
+        }
+        let known = |id: &SequenceId| self.clients.contains_key(id);
+        let most = plan.rows.iter().filter(|row| known(&row.sequence)).map(|row| row.tokens.len()).max();
+        let victim = self.scheduler.take_back(plan);
+        self.scheduler.assert_invariants();
+        let paid = victim.and_then(|id| plan.rows.iter().find(|row| row.sequence == id));
+        assert_eq!(paid.map(|row| row.tokens.len()), most, "the largest row that is still read pays");
+        if let Some(victim) = victim {
+            self.clients.remove(&victim).expect("only those who did not end");
+            self.tally.ended += 1;
+        }
+        // The others are computed again, at worst from their beginnings, and the step was for nothing.
+        let mut lost = 1;
+        for row in &plan.rows {
+            if let Some(client) = self.clients.get(&row.sequence) {
+                assert_eq!(self.scheduler.status(row.sequence), Some(SequenceStatus::Waiting), "it waits again");
+                lost += client.size();
+            }
+        }
+        self.clients.values_mut().for_each(|client| client.bound += lost);
+        self.tally.taken_back += 1;
     }
 
     /// The output is what the sequence alone would have given, and it ended for the reason that it says.

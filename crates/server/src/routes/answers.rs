@@ -184,6 +184,8 @@ pub(crate) fn failed(error: &GenerationError) -> ApiError {
     let sentence = format!("{}.", capitalized(&error.to_string()));
     match error {
         GenerationError::ShuttingDown => ApiError::unavailable("shutting_down", sentence),
+        GenerationError::OutOfMemory => ApiError::unavailable("out_of_memory", sentence),
+        GenerationError::DeviceLost(_) => ApiError::unavailable("device_lost", sentence),
         _ => ApiError::internal(sentence),
     }
 }

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use sconce_engine::{EngineEnd, EngineHandle};
 use serde_json::{Value, json};
 
 /// `GET /health`: the process answers.
@@ -16,6 +17,9 @@ pub(crate) async fn health() -> Json<Value> {
 
 /// `GET /ready`: the engine decodes, or there is none and the documents are served.
 pub(crate) async fn ready(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
+    if let Some(end) = state.engine.as_ref().and_then(EngineHandle::end).filter(|end| *end != EngineEnd::Finished) {
+        return Err(ApiError::unavailable("engine_ended", format!("Nothing is generated any more: {end}.")));
+    }
     if state.is_draining() {
         return Err(ApiError::unavailable("shutting_down", "The server is shutting down."));
     }

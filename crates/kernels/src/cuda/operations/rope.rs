@@ -1,0 +1,80 @@
+//! Rotation on a card: the step's table, and each layer's queries, keys and cache slots.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::rows::not_placed;
+use crate::batch::PagedBatch;
+use crate::cuda::run::run;
+use crate::cuda::tensor::{address, card, element_type, unwritten};
+use crate::error::Result;
+use crate::launch::{RopeKvWrite, RopeKvWriteArguments, RopeTable, RopeTableArguments};
+
+/// Cosines and sines `[rows, pairs]` of a batch's positions; `frequencies` are F64 on the card.
+pub(crate) fn rope_table(frequencies: &Tensor, batch: &PagedBatch, device: &Device) -> Result<(Tensor, Tensor)> {
+    const OPERATION: &str = "rope_table";
+    let card = card(device, OPERATION, "device")?;
+    let Some(on_card) = &batch.on_card else { return Err(not_placed(OPERATION, "batch")) };
+    let (rows, pairs) = (batch.rows(), frequencies.elem_count());
+    let table = || unwritten((rows, pairs), DType::F32, device);
+    let (cosines, sines) = (table()?, table()?);
+    let arguments = RopeTableArguments {
+        positions: on_card.words.at(on_card.layout.positions),
+        frequencies: address(frequencies, DType::F64, OPERATION, "frequencies")?,
+        cosines: address(&cosines, DType::F32, OPERATION, "cosines")?,
+        sines: address(&sines, DType::F32, OPERATION, "sines")?,
+        rows: rows as u32,
+        pairs: pairs as u32,
+    };
+    // SAFETY: the batch has a position for each row, and the tables a number for each row and pair.
+    #[allow(unsafe_code)]
+    unsafe { run(card, &RopeTable { arguments }.launch()) }?;
+    Ok((cosines, sines))
+}
+
+/// The tensors of a layer's rotation, with shapes that were checked.
+pub(crate) struct Rotation<'a> {
+    pub(crate) query: &'a Tensor,
+    pub(crate) key: &'a Tensor,
+    pub(crate) value: &'a Tensor,
+    pub(crate) cosines: &'a Tensor,
+    pub(crate) sines: &'a Tensor,
+    pub(crate) key_cache: &'a Tensor,
+    pub(crate) value_cache: &'a Tensor,
+}
+
+/// Rotates queries and keys, writes keys and values to the batch's slots, and gives the rotated queries.
+pub(crate) fn rope_kv_write(rotation: &Rotation<'_>, batch: &PagedBatch, pairs: usize) -> Result<Tensor> {
+    const OPERATION: &str = "rope_kv_write";
+    let Rotation { query, key, value, cosines, sines, key_cache, value_cache } = rotation;
+    let card = card(query.device(), OPERATION, "query")?;
+    let Some(on_card) = &batch.on_card else { return Err(not_placed(OPERATION, "batch")) };
+    let (activation, cache) = (query.dtype(), key_cache.dtype());
+    let (kv_heads, head_dim) = (key_cache.dims()[2], key_cache.dims()[3]);
+    let rotated = unwritten(query.shape(), activation, query.device())?;
+    let arguments = RopeKvWriteArguments {
+        query: address(query, activation, OPERATION, "query")?,
+        key: address(key, activation, OPERATION, "key")?,
+        value: address(value, activation, OPERATION, "value")?,
+        cosines: address(cosines, DType::F32, OPERATION, "table")?,
+        sines: address(sines, DType::F32, OPERATION, "table")?,
+        slots: on_card.words.at(on_card.layout.slot_mapping),
+        rotated: address(&rotated, activation, OPERATION, "rotated")?,
+        key_cache: address(key_cache, cache, OPERATION, "key_cache")?,
+        value_cache: address(value_cache, cache, OPERATION, "value_cache")?,
+        heads: (query.dims()[1] / head_dim) as u32,
+        kv_heads: kv_heads as u32,
+        head_dim: head_dim as u32,
+        pairs: pairs as u32,
+        paired: 0,
+    };
+    let write = RopeKvWrite {
+        activation: element_type(activation, OPERATION, "query")?,
+        cache: element_type(cache, OPERATION, "key_cache")?,
+        rows: batch.rows() as u32,
+        arguments,
+    };
+    // SAFETY: shapes were checked against each other and the batch, and its slots against the caches.
+    #[allow(unsafe_code)]
+    unsafe { run(card, &write.launch()) }?;
+    Ok(rotated)
+}
