@@ -14,6 +14,8 @@ pub enum KvCacheDtype {
     /// Half precision: two bytes a number.
     #[default]
     F16,
+    /// The upper half of a single: two bytes a number, the range of F32.
+    Bf16,
     /// Single precision: four bytes a number.
     F32,
 }
@@ -23,7 +25,7 @@ impl KvCacheDtype {
     #[must_use]
     pub fn bytes(self) -> usize {
         match self {
-            Self::F16 => 2,
+            Self::F16 | Self::Bf16 => 2,
             Self::F32 => 4,
         }
     }
@@ -31,6 +33,7 @@ impl KvCacheDtype {
     fn tensor_type(self) -> DType {
         match self {
             Self::F16 => DType::F16,
+            Self::Bf16 => DType::BF16,
             Self::F32 => DType::F32,
         }
     }
