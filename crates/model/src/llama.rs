@@ -147,6 +147,11 @@ impl Llama {
         self.stages.iter().map(|stage| &stage.device)
     }
 
+    /// Layers on each device, in order.
+    pub fn stage_layers(&self) -> impl Iterator<Item = usize> {
+        self.stages.iter().map(|stage| stage.layers.len())
+    }
+
     /// The device of each layer, in order.
     pub fn layer_devices(&self) -> impl Iterator<Item = &Device> {
         self.stages.iter().flat_map(|stage| stage.layers.iter().map(|_| &stage.device))
