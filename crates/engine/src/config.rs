@@ -31,6 +31,8 @@ pub struct EngineConfig {
     pub step_target: Duration,
     /// Steps planned while one runs: 0 or 1.
     pub pipeline_depth: usize,
+    /// Launch kernel by kernel instead of playing recorded CUDA graphs.
+    pub enforce_eager: bool,
     /// Waiting time that one level of priority is worth.
     pub priority_aging: Duration,
     /// How long a reader may leave its stream full.
@@ -55,6 +57,7 @@ impl Default for EngineConfig {
             pin_documents: false,
             step_target: Duration::from_millis(250),
             pipeline_depth: 0,
+            enforce_eager: false,
             priority_aging: Duration::from_secs(1),
             slow_reader_timeout: Duration::from_secs(30),
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustc_hash::FxHashMap;
 use sconce_kv::{KvCacheConfig, KvCacheManager, Salt};
-use sconce_model::{Executor, KvCache, ModelError, StepOutcome, Ticket};
+use sconce_model::{Executor, ExecutorBounds, KvCache, ModelError, StepOutcome, Ticket};
 use sconce_sched::{Scheduler, SchedulerConfig, SchedulerStats, SequenceId, StepPlan};
 use sconce_text::{ChatTemplate, Tokenizer};
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -120,7 +120,13 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
         in_engine: Arc::new(AtomicUsize::new(0)),
         limit: config.max_requests,
     };
-    let runner = ModelRunner::new(Executor::new(llama, cache));
+    let bounds = ExecutorBounds {
+        max_rows: scheduler_config.max_num_batched_tokens,
+        max_sequences: scheduler_config.max_num_seqs,
+        max_model_len: scheduler_config.max_model_len,
+        enforce_eager: config.enforce_eager,
+    };
+    let runner = ModelRunner::new(Executor::new(llama, cache, bounds)?);
     let (slow_reader_timeout, pipeline_depth) = (config.slow_reader_timeout, config.pipeline_depth);
     let pin_documents = config.pin_documents;
     let body = move || {

@@ -141,6 +141,12 @@ impl Llama {
         &self.devices
     }
 
+    /// The device of each stage, in order.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn stage_devices(&self) -> impl Iterator<Item = &Device> {
+        self.stages.iter().map(|stage| &stage.device)
+    }
+
     /// The device of each layer, in order.
     pub fn layer_devices(&self) -> impl Iterator<Item = &Device> {
         self.stages.iter().flat_map(|stage| stage.layers.iter().map(|_| &stage.device))
