@@ -31,6 +31,10 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("minijinja", &["text"]),
 ];
 
+/// Where the compiler's checks may be waived: kernels and what runs them, and the map of a model's file.
+const UNCHECKED_HOMES: &[&str] =
+    &["/crates/kernels/", "/crates/emulator/", "/crates/model/src/gguf/", "/crates/model/tests/sampling_device.rs"];
+
 const MAX_FILE_LINES: usize = 600;
 const MAX_FUNCTION_LINES: usize = 80;
 
@@ -160,13 +164,12 @@ fn unsafe_code_lives_in_kernels_and_the_weight_map_only_and_says_why_it_is_sound
     // Written in two parts, so that this file does not find itself.
     let word = concat!("uns", "afe ");
     for (path, text) in rust_files() {
-        let home =
-            path.components().any(|part| part.as_os_str() == "kernels") || path.ends_with("model/src/gguf/map.rs");
+        let path_text = path.to_string_lossy();
+        let home = UNCHECKED_HOMES.iter().any(|home| path_text.contains(home));
         for (number, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
             if code.contains(word) && (code.contains('{') || code.contains("impl")) && !code.contains('"') {
-                let allowed = home || path.to_string_lossy().contains("/model/src/gguf/");
-                assert!(allowed, "{}:{}: {word}code does not belong here", path.display(), number + 1);
+                assert!(home, "{}:{}: {word}code does not belong here", path.display(), number + 1);
                 let before: Vec<&str> = text.lines().take(number).collect();
                 let explained =
                     before.iter().rev().take(12).any(|line| line.contains("SAFETY") || line.contains("# Safety"));
@@ -199,7 +202,7 @@ fn every_file_of_a_crate_is_reached_from_its_root() {
     for (path, _) in &files {
         let stem = path.file_stem().expect("a name").to_string_lossy();
         let folder = path.parent().expect("a folder");
-        let is_root = ["lib", "main", "mod"].contains(&&*stem)
+        let is_root = ["lib", "main", "mod", "build"].contains(&&*stem)
             || ["tests", "benches", "examples"].iter().any(|name| folder.ends_with(name));
         let declared = all.contains(&format!("mod {stem};")) || all.contains(&format!("\"{stem}.rs\""));
         assert!(is_root || declared, "{} is no module of anything", path.display());

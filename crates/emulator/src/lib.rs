@@ -8,6 +8,8 @@
 //! hang; the order in which threads run is drawn from a seed. Knows nothing of tensors: pointers come in.
 #![allow(unsafe_code)]
 
+pub mod arithmetic;
+
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::{Mutex, PoisonError};
 

@@ -5,8 +5,9 @@ use candle_core::Device;
 use crate::error::{KernelError, Result};
 #[cfg(feature = "cuda")]
 use crate::indices::CardWords;
+use crate::launch::AttentionShape;
 #[cfg(feature = "cuda")]
-use crate::launch::{AttentionWork, StepCounts, StepLayout};
+use crate::launch::{AttentionPlan, StepCounts, StepLayout};
 
 const OPERATION: &str = "paged_batch";
 
@@ -58,7 +59,7 @@ pub(crate) struct BatchOnCard {
     pub(crate) words: CardWords,
     pub(crate) layout: StepLayout,
     /// How its rows are given to the attention kernels.
-    pub(crate) work: AttentionWork,
+    pub(crate) plan: AttentionPlan,
 }
 
 impl PagedBatch {
@@ -102,14 +103,17 @@ impl PagedBatch {
     ///
     /// # Errors
     /// What the device reports.
-    pub fn on(self, device: &Device) -> std::result::Result<Self, KernelError> {
+    pub fn on(self, device: &Device, shape: AttentionShape) -> std::result::Result<Self, KernelError> {
         match device {
             #[cfg(feature = "cuda")]
             Device::Cuda(_) => {
-                let mut upload = crate::cuda::StepUpload::new(device, StepCounts::default())?;
+                let mut upload = crate::cuda::StepUpload::new(device, StepCounts::default(), shape)?;
                 Ok(upload.place(&vec![0; self.rows()], self, &[])?.batch)
             }
-            _ => Ok(self),
+            _ => {
+                let _ = shape;
+                Ok(self)
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use candle_core::Device;
 use crate::batch::PagedBatch;
 use crate::error::KernelError;
 use crate::indices::Indices;
+use crate::launch::AttentionShape;
 
 /// A step's arrays.
 #[derive(Debug, Clone)]
@@ -24,19 +25,23 @@ impl<'a> PlacedStep<'a> {
         Self { ids: ids.into(), batch, logits_rows: logits_rows.into() }
     }
 
-    /// The same arrays where the tensors of a device can be reached from, in memory of their own.
+    /// The same arrays where the tensors of a device can be reached from, in memory of their own; `shape` is that
+    /// of the attention that will read them.
     ///
     /// # Errors
     /// What the device reports.
-    pub fn on(self, device: &Device) -> Result<Self, KernelError> {
+    pub fn on(self, device: &Device, shape: AttentionShape) -> Result<Self, KernelError> {
         match device {
             #[cfg(feature = "cuda")]
             Device::Cuda(_) => {
                 let counts = crate::launch::StepCounts::default();
                 let Self { ids, batch, logits_rows } = self;
-                crate::cuda::StepUpload::new(device, counts)?.place(ids.values, batch, logits_rows.values)
+                crate::cuda::StepUpload::new(device, counts, shape)?.place(ids.values, batch, logits_rows.values)
             }
-            _ => Ok(self),
+            _ => {
+                let _ = shape;
+                Ok(self)
+            }
         }
     }
 }

@@ -58,7 +58,7 @@ impl ForwardBatch {
             block_tables: &self.block_tables,
             cu_blocks: &self.cu_blocks,
         };
-        PagedBatch::new(parts, cache.num_blocks(), cache.block_size()).map_err(|error| match error {
+        PagedBatch::new(parts, cache.physical_blocks(), cache.block_size()).map_err(|error| match error {
             KernelError::Length { argument, expected, actual, .. } => {
                 ModelError::BatchLength { field: argument, expected, actual }
             }

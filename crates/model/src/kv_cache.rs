@@ -2,6 +2,7 @@
 //! known here.
 
 use candle_core::{DType, Tensor};
+use sconce_kernels::launch::ElementType;
 use sconce_kernels::{BlockCopy, KernelError, block_copy};
 
 use crate::config::LlamaConfig;
@@ -14,7 +15,7 @@ pub enum KvCacheDtype {
     /// Half precision: two bytes a number.
     #[default]
     F16,
-    /// The upper half of a single: two bytes a number, the range of F32.
+    /// The upper half of a single: two bytes a number, with the range of a single.
     Bf16,
     /// Single precision: four bytes a number.
     F32,
@@ -27,6 +28,14 @@ impl KvCacheDtype {
         match self {
             Self::F16 | Self::Bf16 => 2,
             Self::F32 => 4,
+        }
+    }
+
+    fn element_type(self) -> ElementType {
+        match self {
+            Self::F16 => ElementType::F16,
+            Self::Bf16 => ElementType::Bf16,
+            Self::F32 => ElementType::F32,
         }
     }
 
@@ -51,7 +60,10 @@ pub(crate) struct LayerCache {
 pub struct KvCache {
     layers: Vec<LayerCache>,
     num_blocks: usize,
+    /// Whether one more block lies behind them, for made-up rows to write to.
+    has_scratch: bool,
     block_size: usize,
+    dtype: KvCacheDtype,
     heads: usize,
     head_dim: usize,
 }
@@ -74,7 +86,8 @@ impl KvCache {
                 "{num_blocks} blocks of {block_size} slots hold nothing; both must be at least 1"
             )));
         }
-        if num_blocks.checked_mul(block_size).is_none_or(|slots| u32::try_from(slots).is_err()) {
+        let most = num_blocks.saturating_add(1);
+        if most.checked_mul(block_size).is_none_or(|slots| u32::try_from(slots).is_err()) {
             let limit = u32::MAX;
             return Err(problem(format!("{num_blocks} blocks of {block_size} slots are more than {limit} slots")));
         }
@@ -86,13 +99,16 @@ impl KvCache {
                 bytes.map_or("more bytes than there are addresses".to_string(), |bytes| format!("{bytes} bytes"));
             return Err(problem(format!("{bytes} cannot be allocated; ask for fewer blocks")));
         }
-        let shape = (num_blocks, block_size, config.head_count_kv, config.head_dim);
+        // On a card steps are padded to sizes that were recorded, and what the padding writes must go somewhere.
+        let has_scratch = model.devices().are_cuda();
+        let shape = (num_blocks + usize::from(has_scratch), block_size, config.head_count_kv, config.head_dim);
         let mut layers = Vec::with_capacity(config.block_count);
         for device in model.layer_devices() {
             let tensor = || Tensor::zeros(shape, dtype.tensor_type(), device).map_err(KernelError::from);
             layers.push(LayerCache { keys: tensor()?, values: tensor()? });
         }
-        Ok(Self { layers, num_blocks, block_size, heads: config.head_count_kv, head_dim: config.head_dim })
+        let (heads, head_dim) = (config.head_count_kv, config.head_dim);
+        Ok(Self { layers, num_blocks, has_scratch, block_size, dtype, heads, head_dim })
     }
 
     /// Bytes that one block takes in all layers, keys and values together.
@@ -105,6 +121,23 @@ impl KvCache {
     #[must_use]
     pub fn num_blocks(&self) -> usize {
         self.num_blocks
+    }
+
+    /// Blocks of the tensors: those of the cache and, on a card, the scratch block.
+    pub(crate) fn physical_blocks(&self) -> usize {
+        self.num_blocks + usize::from(self.has_scratch)
+    }
+
+    /// The block that no sequence owns.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn scratch_block(&self) -> Result<u32, ModelError> {
+        let block = self.has_scratch.then(|| u32::try_from(self.num_blocks).ok()).flatten();
+        block.ok_or_else(|| ModelError::Cache { problem: "it was allocated for the CPU".to_string() })
+    }
+
+    /// Element type of keys and values.
+    pub(crate) fn element_type(&self) -> ElementType {
+        self.dtype.element_type()
     }
 
     /// Slots of one block.

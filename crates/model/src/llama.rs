@@ -1,6 +1,7 @@
 //! The Llama decoder: loading, and the forward over a batch of mixed sequences.
 
 use candle_core::{DType, Device, Tensor};
+use sconce_kernels::launch::{AttentionShape, ElementType};
 use sconce_kernels::{KernelError, PlacedStep, RopeFrequencies, Weight, embedding, quant_matmul, select_rows};
 
 use crate::batch::ForwardBatch;
@@ -55,6 +56,13 @@ impl Activation {
         match self {
             Self::F32 => DType::F32,
             Self::Bf16 => DType::BF16,
+        }
+    }
+
+    fn element_type(self) -> ElementType {
+        match self {
+            Self::F32 => ElementType::F32,
+            Self::Bf16 => ElementType::Bf16,
         }
     }
 }
@@ -138,6 +146,12 @@ impl Llama {
         self.stages.iter().map(|stage| stage.layers.len())
     }
 
+    /// The device of each stage, in order.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn stage_devices(&self) -> impl Iterator<Item = &Device> {
+        self.stages.iter().map(|stage| &stage.device)
+    }
+
     /// The device of each layer, in order.
     pub fn layer_devices(&self) -> impl Iterator<Item = &Device> {
         self.stages.iter().flat_map(|stage| stage.layers.iter().map(|_| &stage.device))
@@ -159,11 +173,24 @@ impl Llama {
             return Ok(Logits::none(self.config.vocab_size));
         }
         let placed = PlacedStep::new(&batch.input_ids, paged, &batch.logits_rows);
-        let on = |stage: &Stage| placed.clone().on(&stage.device);
+        let shape = self.attention_shape(kv);
+        let on = |stage: &Stage| placed.clone().on(&stage.device, shape);
         let placed: Vec<PlacedStep<'_>> = self.stages.iter().map(on).collect::<Result<_, _>>()?;
         match self.compute(&placed, kv)? {
             Some(logits) => Logits::from_tensor(&logits, self.config.vocab_size),
             None => Ok(Logits::none(self.config.vocab_size)),
+        }
+    }
+
+    /// The shape of every layer's attention.
+    pub(crate) fn attention_shape(&self, kv: &KvCache) -> AttentionShape {
+        AttentionShape {
+            heads: self.config.head_count,
+            kv_heads: self.config.head_count_kv,
+            head_dim: self.config.head_dim,
+            block_size: kv.block_size(),
+            activation: self.activation.element_type(),
+            cache: kv.element_type(),
         }
     }
 

@@ -6,11 +6,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use sconce_emulator::Grid;
 use sconce_kernels::launch::{
-    DevicePointer, Launch, SAMPLING_NONE, Sampling, SamplingArguments, SamplingResult, SamplingRow,
+    DevicePointer, Launch, SAMPLING_NONE, SamplingArguments, SamplingBuffers, SamplingCounts, SamplingResult,
+    SamplingRow,
 };
-use sconce_model::sampling::{
-    Sampled, Sampler, SamplingBatch, SamplingBuffers, SamplingError, SamplingParams, sampled,
-};
+use sconce_model::sampling::{Sampled, Sampler, SamplingBatch, SamplingError, SamplingParams, sampled};
 use sconce_model::{Draw, StepOutcome};
 
 /// Words behind a buffer's end that nobody may touch, and their value. As a float it is a NaN.
@@ -99,10 +98,10 @@ fn on_device(cases: &[Case], drawn_before: &[u32], threads: Option<u32>, order: 
     let vocabulary = cases[0].logits.len();
     let mut words = Buffer::new(batch.words());
     let mut logits = Buffer::floats(&cases.iter().flat_map(|case| case.logits.iter().copied()).collect::<Vec<_>>());
-    let mut workspace = Buffer::poisoned(batch.adjusted_rows() as usize * vocabulary);
+    let mut workspace = Buffer::poisoned(batch.counts().adjusted_rows as usize * vocabulary);
     let mut before = Buffer::new(drawn_before);
-    let mut results = Buffer::poisoned(batch.result_words());
-    let mut top = Buffer::poisoned(batch.top_words());
+    let mut results = Buffer::poisoned(batch.counts().result_words());
+    let mut top = Buffer::poisoned(batch.counts().top_words());
     let mut drawn = Buffer::poisoned(cases.len());
     let buffers = SamplingBuffers {
         words: words.pointer(),
@@ -114,7 +113,7 @@ fn on_device(cases: &[Case], drawn_before: &[u32], threads: Option<u32>, order: 
         top: top.pointer(),
         drawn: drawn.pointer(),
     };
-    let mut launch = batch.launch(vocabulary as u32, &buffers);
+    let mut launch = batch.counts().launch(vocabulary as u32, &buffers);
     launch.threads = threads.unwrap_or(launch.threads);
     run(&launch, order);
     let _ = workspace.read();
@@ -338,23 +337,18 @@ fn random_words_are_the_published_ones_and_choose_exactly() {
     let mut logits = Buffer::floats(&[2.5; 1 << BITS]);
     let mut results = Buffer::poisoned(draws.len() * SamplingResult::WORDS);
     let mut drawn = Buffer::poisoned(draws.len());
-    let arguments = SamplingArguments {
+    let buffers = SamplingBuffers {
+        words: words.pointer(),
         logits: logits.pointer(),
         workspace: DevicePointer::default(),
-        rows: words.pointer(),
-        biases: DevicePointer::default(),
-        history: DevicePointer::default(),
-        bans: DevicePointer::default(),
         drawn_before: DevicePointer::default(),
+        drawn_before_count: 0,
         results: results.pointer(),
         top: DevicePointer::default(),
         drawn: drawn.pointer(),
-        vocabulary: 1 << BITS,
-        drawn_before_count: 0,
-        top_stride: 0,
-        unused: 0,
     };
-    run(&Sampling { rows: draws.len() as u32, arguments }.launch(), 1);
+    let counts = SamplingCounts { rows: draws.len() as u32, ..SamplingCounts::default() };
+    run(&counts.launch(1 << BITS, &buffers), 1);
     let expected: Vec<u32> = draws.iter().map(|(.., word)| (word >> (64 - BITS)) as u32).collect();
     assert_eq!(drawn.read(), expected);
 }

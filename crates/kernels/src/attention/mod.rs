@@ -49,11 +49,13 @@ pub fn paged_attention(
             actual: query.dims().to_vec(),
         });
     }
-    if !matches!(query.device(), Device::Cpu) {
-        return Err(KernelError::Device { operation: OPERATION, argument: "query" });
-    }
     let group = query.dims()[1] / width;
-    cpu_attention(query, key_cache, value_cache, batch, cpu::Heads { kv_heads, group, head_dim })
+    match query.device() {
+        Device::Cpu => cpu_attention(query, key_cache, value_cache, batch, cpu::Heads { kv_heads, group, head_dim }),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(_) => crate::cuda::operations::paged_attention(query, key_cache, value_cache, batch),
+        _ => Err(KernelError::Device { operation: OPERATION, argument: "query" }),
+    }
 }
 
 fn cpu_attention(

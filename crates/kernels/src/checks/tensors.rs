@@ -6,7 +6,7 @@ use super::{
     AttentionCase, Backend, BlockCopyCase, CacheShape, EmbeddingCase, MatmulCase, Normalized, RopeCase, Rotated,
     SwapCase, TokenCase,
 };
-use crate::launch::ElementType;
+use crate::launch::{AttentionShape, ElementType};
 use crate::{
     Indices, PagedBatch, Weight, block_copy, embedding, paged_attention, quant_matmul, rms_norm, rope_kv_write,
     select_rows, silu_mul,
@@ -39,8 +39,16 @@ impl TensorBackend {
             .map_err(|error| error.to_string())
     }
 
-    fn placed(&self, batch: PagedBatch) -> Result<PagedBatch, String> {
-        batch.on(&self.device).map_err(|error| error.to_string())
+    fn placed(
+        &self,
+        batch: PagedBatch,
+        heads: usize,
+        cache_shape: CacheShape,
+        cache: ElementType,
+    ) -> Result<PagedBatch, String> {
+        let CacheShape { block_size, kv_heads, head_dim, .. } = cache_shape;
+        let shape = AttentionShape { heads, kv_heads, head_dim, block_size, activation: self.activation, cache };
+        batch.on(&self.device, shape).map_err(|error| error.to_string())
     }
 
     fn vector(&self, values: &[f32]) -> Result<Tensor, String> {
@@ -103,7 +111,7 @@ impl Backend for TensorBackend {
         let value = self.matrix(case.value, shape.slot(), self.activation)?;
         let key_cache = self.cache(case.key_cache, shape, case.cache_type)?;
         let value_cache = self.cache(case.value_cache, shape, case.cache_type)?;
-        let batch = self.placed(case.batch.batch(shape)?)?;
+        let batch = self.placed(case.batch.batch(shape)?, case.heads, shape, case.cache_type)?;
         let table = case
             .frequencies
             .on(&self.device)
@@ -118,7 +126,7 @@ impl Backend for TensorBackend {
         let query = self.matrix(case.query, case.heads * case.shape.head_dim, self.activation)?;
         let key_cache = self.cache(case.key_cache, case.shape, case.cache_type)?;
         let value_cache = self.cache(case.value_cache, case.shape, case.cache_type)?;
-        let batch = self.placed(case.batch.batch(case.shape)?)?;
+        let batch = self.placed(case.batch.batch(case.shape)?, case.heads, case.shape, case.cache_type)?;
         values(&paged_attention(&query, &key_cache, &value_cache, &batch).map_err(|error| error.to_string())?)
     }
 

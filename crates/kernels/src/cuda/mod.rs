@@ -9,11 +9,12 @@ mod graph;
 mod modules;
 pub(crate) mod operations;
 mod run;
+mod sampler;
 mod step;
 pub(crate) mod tensor;
 mod transfer;
 
 pub use card::{CardFacts, facts, open, synchronize};
 pub use graph::Graph;
+pub use sampler::{CardSampler, DrawnWords, FetchedDraws};
 pub use step::StepUpload;
-pub use transfer::{Download, Fetch, Upload};

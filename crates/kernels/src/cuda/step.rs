@@ -2,28 +2,32 @@
 
 use candle_core::Device;
 
+use super::card::facts;
 use super::transfer::Upload;
 use crate::batch::{BatchOnCard, PagedBatch};
 use crate::error::{KernelError, Result};
 use crate::indices::Indices;
-use crate::launch::{AttentionWork, StepCounts};
+use crate::launch::{AttentionPlan, AttentionShape, StepCounts};
 use crate::placed::PlacedStep;
 
 /// The memory that steps' arrays are brought to, one step after another.
 #[derive(Debug)]
 pub struct StepUpload {
     upload: Upload,
+    shape: AttentionShape,
+    multiprocessors: u32,
     /// Reused by each step.
     words: Vec<u32>,
 }
 
 impl StepUpload {
-    /// Memory for steps of at most these sizes: only a larger one moves it.
+    /// Memory for steps of at most these sizes: only a larger one moves it. `shape` is that of the attention that reads them.
     ///
     /// # Errors
     /// When the memory cannot be had.
-    pub fn new(device: &Device, most: StepCounts) -> std::result::Result<Self, KernelError> {
-        Ok(Self { upload: Upload::new(device, most.layout().words)?, words: Vec::new() })
+    pub fn new(device: &Device, most: StepCounts, shape: AttentionShape) -> std::result::Result<Self, KernelError> {
+        let multiprocessors = facts(device)?.multiprocessors;
+        Ok(Self { upload: Upload::new(device, most.layout().words)?, shape, multiprocessors, words: Vec::new() })
     }
 
     /// Brings a step's arrays to the card, in the order of its stream.
@@ -36,13 +40,13 @@ impl StepUpload {
         batch: PagedBatch,
         logits_rows: &'a [u32],
     ) -> std::result::Result<PlacedStep<'a>, KernelError> {
-        let work = AttentionWork::new(&batch);
+        let plan = AttentionPlan::new(&batch, self.shape, self.multiprocessors)?;
         let layout = StepCounts {
             rows: batch.rows(),
             sequences: batch.sequences.len(),
             logits_rows: logits_rows.len(),
-            decodes: work.decodes().len(),
-            tiles: work.tiles().len() / 2,
+            decodes: plan.decode().len(),
+            tiles: plan.tiles().len() / 2,
             table_entries: batch.block_tables.len(),
         }
         .layout();
@@ -57,15 +61,15 @@ impl StepUpload {
         words.extend(batch.sequences.iter().map(|sequence| sequence.blocks.start as u32));
         words.push(batch.block_tables.len() as u32);
         words.extend(logits_rows);
-        words.extend(work.decodes());
-        words.extend(work.tiles());
+        words.extend(plan.decode());
+        words.extend(plan.tiles());
         words.extend(&batch.block_tables);
         debug_assert_eq!(words.len(), layout.words, "every array has the length that was counted");
         let placed = self.upload.send(&[words])?;
         Ok(PlacedStep {
             ids: Indices { values: ids, on_card: Some(placed.from(layout.input_ids)) },
             logits_rows: Indices { values: logits_rows, on_card: Some(placed.from(layout.logits_rows)) },
-            batch: PagedBatch { on_card: Some(BatchOnCard { words: placed, layout, work }), ..batch },
+            batch: PagedBatch { on_card: Some(BatchOnCard { words: placed, layout, plan }), ..batch },
         })
     }
 }

@@ -49,7 +49,7 @@ impl Drop for Area {
 
 /// Words on their way to the card. What they are copied to stays at its address as long as it is large enough.
 #[derive(Debug)]
-pub struct Upload {
+pub(super) struct Upload {
     stream: Arc<CudaStream>,
     words: Arc<CudaSlice<u32>>,
     areas: [Area; TURNS],
@@ -61,7 +61,7 @@ impl Upload {
     ///
     /// # Errors
     /// When the memory cannot be had.
-    pub fn new(device: &Device, capacity: usize) -> std::result::Result<Self, KernelError> {
+    pub(super) fn new(device: &Device, capacity: usize) -> std::result::Result<Self, KernelError> {
         Self::on_stream(card(device, "upload", "device")?.cuda_stream(), capacity)
     }
 
@@ -78,7 +78,7 @@ impl Upload {
     /// # Errors
     /// What the driver reported.
     #[allow(unsafe_code)]
-    pub(crate) fn send(&mut self, parts: &[&[u32]]) -> Result<CardWords> {
+    pub(super) fn send(&mut self, parts: &[&[u32]]) -> Result<CardWords> {
         let length = parts.iter().map(|part| part.len()).sum();
         if length > self.words.len() {
             *self = Self::on_stream(self.stream.clone(), usize::next_power_of_two(length))?;
@@ -106,7 +106,7 @@ impl Upload {
 
 /// Words on the card that kernels write and the host fetches.
 #[derive(Debug)]
-pub struct Download {
+pub(super) struct Download {
     stream: Arc<CudaStream>,
     words: [CudaSlice<u32>; TURNS],
     areas: [Area; TURNS],
@@ -116,7 +116,7 @@ pub struct Download {
 /// A fetch that was begun; it is waited for once, in the order of beginning.
 #[derive(Debug)]
 #[must_use]
-pub struct Fetch {
+pub(super) struct Fetch {
     turn: usize,
     length: usize,
 }
@@ -126,7 +126,7 @@ impl Download {
     ///
     /// # Errors
     /// When the memory cannot be had.
-    pub fn new(device: &Device, capacity: usize) -> std::result::Result<Self, KernelError> {
+    pub(super) fn new(device: &Device, capacity: usize) -> std::result::Result<Self, KernelError> {
         let stream = card(device, "download", "device")?.cuda_stream();
         let said = |error| driver_error(error, "allocating a download");
         let words = || stream.alloc_zeros(capacity.max(1)).map_err(said);
@@ -137,13 +137,13 @@ impl Download {
 
     /// Where the kernels of the step that is being launched write.
     #[must_use]
-    pub fn target(&self) -> DevicePointer {
+    pub(super) fn target(&self) -> DevicePointer {
         slice_address(&self.words[self.turn], &self.stream)
     }
 
     /// Where those of the step before wrote.
     #[must_use]
-    pub fn previous(&self) -> DevicePointer {
+    pub(super) fn previous(&self) -> DevicePointer {
         slice_address(&self.words[(self.turn + TURNS - 1) % TURNS], &self.stream)
     }
 
@@ -152,7 +152,7 @@ impl Download {
     /// # Errors
     /// What the driver reported, or that more is asked for than there is room.
     #[allow(unsafe_code)]
-    pub fn begin(&mut self, length: usize) -> std::result::Result<Fetch, KernelError> {
+    pub(super) fn begin(&mut self, length: usize) -> std::result::Result<Fetch, KernelError> {
         let turn = self.turn;
         self.turn = (self.turn + 1) % TURNS;
         let area = &mut self.areas[turn];
@@ -177,7 +177,7 @@ impl Download {
     ///
     /// # Errors
     /// What went wrong on the card since.
-    pub fn wait(&self, fetch: Fetch) -> std::result::Result<&[u32], KernelError> {
+    pub(super) fn wait(&self, fetch: Fetch) -> std::result::Result<&[u32], KernelError> {
         let area = &self.areas[fetch.turn];
         area.wait()?;
         let words = area.words.as_slice().map_err(|error| driver_error(error, "reading a download"))?;

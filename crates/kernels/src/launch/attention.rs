@@ -147,6 +147,12 @@ impl AttentionPlan {
         Ok(Self { shape, splits: splits(blocks, multiprocessors), decode, tiles })
     }
 
+    /// What the plan was made for.
+    #[must_use]
+    pub fn shape(&self) -> AttentionShape {
+        self.shape
+    }
+
     /// The sequences with one row.
     #[must_use]
     pub fn decode(&self) -> &[u32] {
@@ -326,7 +332,16 @@ mod tests {
         }
         let rows = vec![0; first_row];
         let (positions, slots) = (rows.clone(), rows);
-        PagedBatch { positions, slots, sequences, block_tables: Vec::new(), num_blocks: 0, block_size: 16 }
+        PagedBatch {
+            positions,
+            slots,
+            sequences,
+            block_tables: Vec::new(),
+            num_blocks: 0,
+            block_size: 16,
+            #[cfg(feature = "cuda")]
+            on_card: None,
+        }
     }
 
     fn shape(kv_heads: usize, group: usize, head_dim: usize) -> AttentionShape {

@@ -17,7 +17,8 @@ pub use embedding::{Embedding, EmbeddingArguments, ResolveTokens, ResolveTokensA
 pub use rms_norm::{RmsNorm, RmsNormArguments};
 pub use rope::{RopeKvWrite, RopeKvWriteArguments, RopeTable, RopeTableArguments};
 pub use sampling::{
-    SAMPLING_NONE, SAMPLING_TOP_LIMIT, Sampling, SamplingArguments, SamplingResult, SamplingRow, SamplingStatus,
+    SAMPLING_NONE, SAMPLING_TOP_LIMIT, SamplingArguments, SamplingBuffers, SamplingCounts, SamplingResult, SamplingRow,
+    SamplingStatus,
 };
 pub use select_rows::{RowDirection, SelectRows, SelectRowsArguments};
 pub use silu_mul::{SiluMul, SiluMulArguments};

@@ -2,6 +2,7 @@
 //! order of the C++ structs, those of 64 bits lower half first.
 
 use super::{DevicePointer, KernelArguments, Launch};
+use crate::error::KernelError;
 
 /// Stands for nothing wherever an id, an index or a count may be missing.
 pub const SAMPLING_NONE: u32 = u32::MAX;
@@ -159,25 +160,170 @@ pub struct SamplingArguments {
 #[allow(unsafe_code)]
 unsafe impl KernelArguments for SamplingArguments {}
 
-/// Rows to draw from.
-#[derive(Debug, Clone, Copy)]
-pub struct Sampling {
-    /// Rows; at least one.
+/// How many of everything a step's draws have. Their words are the rows, then the biases (id, f32), the history (id, count) and
+/// the bans (id) of all rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SamplingCounts {
+    /// Draws.
     pub rows: u32,
-    /// What the kernel is given.
-    pub arguments: SamplingArguments,
+    /// Rows of the workspace.
+    pub adjusted_rows: u32,
+    /// Entries of each draw's list of likely tokens.
+    pub top_stride: u32,
+    /// Biases of all rows.
+    pub biases: u32,
+    /// Entries of all histories.
+    pub history: u32,
+    /// Bans of all rows.
+    pub bans: u32,
 }
 
-impl Sampling {
-    /// The grid. The result does not depend on the number of threads.
+/// Where the kernel finds and leaves things, in the device's memory.
+#[derive(Debug, Clone, Copy)]
+pub struct SamplingBuffers {
+    /// The words of the draws, at a multiple of 8 bytes.
+    pub words: DevicePointer,
+    /// `[draws, vocabulary]` floats, one row for each draw.
+    pub logits: DevicePointer,
+    /// `[adjusted_rows, vocabulary]` floats.
+    pub workspace: DevicePointer,
+    /// The `drawn` words of the step before, in another buffer than this step's.
+    pub drawn_before: DevicePointer,
+    /// Number of draws of the step before.
+    pub drawn_before_count: u32,
+    /// Written: [`SamplingCounts::result_words`], at a multiple of 8 bytes.
+    pub results: DevicePointer,
+    /// Written where asked for: [`SamplingCounts::top_words`].
+    pub top: DevicePointer,
+    /// Written: a token for each draw, all ones where nothing was drawn.
+    pub drawn: DevicePointer,
+}
+
+impl SamplingCounts {
+    /// Words that the kernel reads besides logits.
     #[must_use]
-    pub fn launch(self) -> Launch<SamplingArguments> {
+    pub fn words(self) -> usize {
+        self.rows as usize * SamplingRow::WORDS
+            + 2 * (self.biases as usize + self.history as usize)
+            + self.bans as usize
+    }
+
+    /// Words that it writes as results.
+    #[must_use]
+    pub fn result_words(self) -> usize {
+        self.rows as usize * SamplingResult::WORDS
+    }
+
+    /// Words of the lists of likely tokens; 0 if no draw asks for one.
+    #[must_use]
+    pub fn top_words(self) -> usize {
+        self.rows as usize * self.top_stride as usize * 2
+    }
+
+    /// Checks that the words are as many as counted, and that each row names only logits, workspace and entries that exist.
+    ///
+    /// # Errors
+    /// Names the row.
+    pub fn check(self, words: &[u32]) -> Result<(), KernelError> {
+        const OPERATION: &str = "sampling";
+        if words.len() != self.words() {
+            let (expected, actual) = (self.words(), words.len());
+            return Err(KernelError::Length { operation: OPERATION, argument: "words", expected, actual });
+        }
+        let (rows, _) = words[..self.rows as usize * SamplingRow::WORDS].as_chunks::<{ SamplingRow::WORDS }>();
+        for (index, row) in rows.iter().enumerate() {
+            let within = |start: u32, count: u32, all: u32| start.checked_add(count).is_some_and(|end| end <= all);
+            let fits = row[13] < self.rows
+                && (row[14] == SAMPLING_NONE || row[14] < self.adjusted_rows)
+                && within(row[17], row[18], self.biases)
+                && within(row[19], row[20], self.history)
+                && within(row[21], row[22], self.bans)
+                && (row[23] == SAMPLING_NONE || row[23] <= self.top_stride);
+            if !fits {
+                let expected = "a row of logits, workspace and entries that exist".to_string();
+                let value = u64::from(row[13]);
+                return Err(KernelError::OutOfRange { operation: OPERATION, argument: "rows", index, value, expected });
+            }
+        }
+        Ok(())
+    }
+
+    /// The launch, for at least one draw and rows of `vocabulary` logits, 1 to 2^21. The result does not depend on the number of
+    /// threads.
+    #[must_use]
+    pub fn launch(self, vocabulary: u32, buffers: &SamplingBuffers) -> Launch<SamplingArguments> {
+        let biases = self.rows as usize * SamplingRow::WORDS;
+        let history = biases + 2 * self.biases as usize;
+        let bans = history + 2 * self.history as usize;
+        let word = |index: usize| buffers.words.offset(4 * index);
+        let arguments = SamplingArguments {
+            logits: buffers.logits,
+            workspace: buffers.workspace,
+            rows: buffers.words,
+            biases: word(biases),
+            history: word(history),
+            bans: word(bans),
+            drawn_before: buffers.drawn_before,
+            results: buffers.results,
+            top: buffers.top,
+            drawn: buffers.drawn,
+            vocabulary,
+            drawn_before_count: buffers.drawn_before_count,
+            top_stride: self.top_stride,
+            unused: 0,
+        };
         Launch {
             kernel: "sampling".to_string(),
             blocks: [self.rows, 1, 1],
-            threads: self.arguments.vocabulary.div_ceil(8).next_multiple_of(32).clamp(32, 1024),
+            threads: vocabulary.div_ceil(8).next_multiple_of(32).clamp(32, 1024),
             shared_bytes: SHARED_BYTES,
-            arguments: self.arguments,
+            arguments,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_names_what_does_not_exist_is_refused() {
+        let row = SamplingRow {
+            seed: 1,
+            position: 2,
+            choice: 3,
+            top_p: u64::MAX,
+            temperature: 1.0,
+            min_p_offset: f32::NEG_INFINITY,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logits_row: 0,
+            adjusted_row: 0,
+            top_k: u32::MAX,
+            pending: SAMPLING_NONE,
+            biases: [0, 1],
+            history: [0, 1],
+            bans: [0, 2],
+            logprobs: 3,
+        };
+        let counts = SamplingCounts { rows: 1, adjusted_rows: 1, top_stride: 3, biases: 1, history: 1, bans: 2 };
+        let check = |row: SamplingRow| {
+            let mut words = row.to_words().to_vec();
+            words.resize(counts.words(), 0);
+            counts.check(&words)
+        };
+        assert!(check(row).is_ok());
+        assert!(counts.check(&row.to_words()).is_err(), "words are missing");
+        for wrong in [
+            SamplingRow { logits_row: 1, ..row },
+            SamplingRow { adjusted_row: 1, ..row },
+            SamplingRow { biases: [1, 1], ..row },
+            SamplingRow { history: [u32::MAX, 2], ..row },
+            SamplingRow { bans: [0, 3], ..row },
+            SamplingRow { logprobs: 4, ..row },
+        ] {
+            assert!(check(wrong).is_err(), "{wrong:?}");
         }
     }
 }

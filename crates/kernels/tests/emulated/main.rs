@@ -1,6 +1,7 @@
 //! The checks of every operation on the CUDA kernels themselves, run by the emulator on the host. Each launch runs in two
 //! orders of threads and must give the same bits: what differs is a missing barrier.
 
+mod arithmetic;
 mod backend;
 mod memory;
 

@@ -1,7 +1,11 @@
 //! Runs steps: block copies, the forward, one token for each drawing row. A step is launched and later collected, so that a
 //! device may compute one while the next is planned. Knows tokens and slots; who asked for them is not known here.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod host;
+#[cfg(any(feature = "cuda", test))]
+mod padding;
 
 use crate::batch::ForwardBatch;
 use crate::error::ModelError;
@@ -57,6 +61,21 @@ pub struct Ticket(TicketKind);
 #[derive(Debug)]
 enum TicketKind {
     Done(StepOutcome),
+    #[cfg(feature = "cuda")]
+    Card(sconce_kernels::cuda::FetchedDraws),
+}
+
+/// What an executor must be ready for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExecutorBounds {
+    /// Rows of a step.
+    pub max_rows: usize,
+    /// Sequences of a step.
+    pub max_sequences: usize,
+    /// Tokens of a sequence.
+    pub max_model_len: usize,
+    /// Launch kernel by kernel instead of playing recorded graphs.
+    pub enforce_eager: bool,
 }
 
 /// Owns a model and its cache, and runs steps on their device.
@@ -66,13 +85,25 @@ pub struct Executor(ExecutorKind);
 #[derive(Debug)]
 enum ExecutorKind {
     Host(HostExecutor),
+    #[cfg(feature = "cuda")]
+    Cuda(Box<cuda::CudaExecutor>),
 }
 
 impl Executor {
-    /// An executor for the device that model and cache live on.
-    #[must_use]
-    pub fn new(llama: Llama, cache: KvCache) -> Self {
-        Self(ExecutorKind::Host(HostExecutor::new(llama, cache)))
+    /// An executor for the devices that model and cache live on. On a card it takes the memory that the largest step needs, and
+    /// runs one.
+    ///
+    /// # Errors
+    /// When that memory cannot be had, or the card fails.
+    pub fn new(llama: Llama, cache: KvCache, bounds: ExecutorBounds) -> Result<Self, ModelError> {
+        #[cfg(feature = "cuda")]
+        if llama.devices().are_cuda() {
+            let executor = cuda::CudaExecutor::new(llama, cache, bounds)?;
+            return Ok(Self(ExecutorKind::Cuda(Box::new(executor))));
+        }
+        // The CPU takes memory as it goes.
+        let _ = bounds;
+        Ok(Self(ExecutorKind::Host(HostExecutor::new(llama, cache))))
     }
 
     /// Begins a step. On the CPU it has ended when this returns.
@@ -82,6 +113,8 @@ impl Executor {
     pub fn launch(&mut self, step: Step<'_>) -> Result<Ticket, ModelError> {
         match &mut self.0 {
             ExecutorKind::Host(host) => host.run(step).map(|outcome| Ticket(TicketKind::Done(outcome))),
+            #[cfg(feature = "cuda")]
+            ExecutorKind::Cuda(cuda) => cuda.launch(step).map(|draws| Ticket(TicketKind::Card(draws))),
         }
     }
 
@@ -89,9 +122,16 @@ impl Executor {
     ///
     /// # Errors
     /// [`ModelError`] when the device failed.
+    ///
+    /// # Panics
+    /// When the ticket is another executor's.
     pub fn collect(&mut self, ticket: Ticket) -> Result<StepOutcome, ModelError> {
-        match ticket.0 {
-            TicketKind::Done(outcome) => Ok(outcome),
+        match (&mut self.0, ticket.0) {
+            (_, TicketKind::Done(outcome)) => Ok(outcome),
+            #[cfg(feature = "cuda")]
+            (ExecutorKind::Cuda(cuda), TicketKind::Card(draws)) => cuda.collect(draws),
+            #[cfg(feature = "cuda")]
+            (ExecutorKind::Host(_), TicketKind::Card(_)) => unreachable!("tickets are collected where they were given"),
         }
     }
 
@@ -100,6 +140,8 @@ impl Executor {
     pub fn block_size(&self) -> usize {
         match &self.0 {
             ExecutorKind::Host(host) => host.block_size(),
+            #[cfg(feature = "cuda")]
+            ExecutorKind::Cuda(cuda) => cuda.block_size(),
         }
     }
 }

@@ -2,8 +2,7 @@
 //! knows a device. The kernel gives logits and totals, the logarithms are taken here as for a row of the host.
 
 use sconce_kernels::launch::{
-    DevicePointer, Launch, SAMPLING_NONE, SAMPLING_TOP_LIMIT, Sampling, SamplingArguments, SamplingResult, SamplingRow,
-    SamplingStatus,
+    SAMPLING_NONE, SAMPLING_TOP_LIMIT, SamplingCounts, SamplingResult, SamplingRow, SamplingStatus,
 };
 
 use super::{Sampled, SamplingError, SamplingParams, weights};
@@ -24,27 +23,6 @@ pub struct SamplingBatch {
     rows: u32,
     adjusted_rows: u32,
     top_stride: u32,
-}
-
-/// Where the kernel finds and leaves things, in the device's memory.
-#[derive(Debug, Clone, Copy)]
-pub struct SamplingBuffers {
-    /// A copy of [`SamplingBatch::words`], at a multiple of 8 bytes.
-    pub words: DevicePointer,
-    /// `[draws, vocabulary]` floats, one row for each draw.
-    pub logits: DevicePointer,
-    /// `[adjusted_rows, vocabulary]` floats.
-    pub workspace: DevicePointer,
-    /// The `drawn` words of the step before, in another buffer than this step's.
-    pub drawn_before: DevicePointer,
-    /// Number of draws of the step before.
-    pub drawn_before_count: u32,
-    /// Written: [`SamplingBatch::result_words`], at a multiple of 8 bytes.
-    pub results: DevicePointer,
-    /// Written where asked for: [`SamplingBatch::top_words`].
-    pub top: DevicePointer,
-    /// Written: a token for each draw, all ones where nothing was drawn.
-    pub drawn: DevicePointer,
 }
 
 impl SamplingBatch {
@@ -107,54 +85,17 @@ impl SamplingBatch {
         &self.words
     }
 
-    /// Number of draws.
+    /// How many of everything there are.
     #[must_use]
-    pub fn rows(&self) -> u32 {
-        self.rows
-    }
-
-    /// Rows of the workspace.
-    #[must_use]
-    pub fn adjusted_rows(&self) -> u32 {
-        self.adjusted_rows
-    }
-
-    /// Words that the kernel writes as results.
-    #[must_use]
-    pub fn result_words(&self) -> usize {
-        self.rows as usize * SamplingResult::WORDS
-    }
-
-    /// Words of the lists of likely tokens; 0 if no draw asks for one.
-    #[must_use]
-    pub fn top_words(&self) -> usize {
-        self.rows as usize * self.top_stride as usize * 2
-    }
-
-    /// The launch, for a batch of at least one draw and rows of `vocabulary` logits, 1 to 2^21.
-    #[must_use]
-    pub fn launch(&self, vocabulary: u32, buffers: &SamplingBuffers) -> Launch<SamplingArguments> {
-        let biases = self.rows as usize * SamplingRow::WORDS;
-        let history = biases + self.biases.len();
-        let bans = history + self.history.len();
-        let word = |index: usize| DevicePointer(buffers.words.0 + 4 * index as u64);
-        let arguments = SamplingArguments {
-            logits: buffers.logits,
-            workspace: buffers.workspace,
-            rows: buffers.words,
-            biases: word(biases),
-            history: word(history),
-            bans: word(bans),
-            drawn_before: buffers.drawn_before,
-            results: buffers.results,
-            top: buffers.top,
-            drawn: buffers.drawn,
-            vocabulary,
-            drawn_before_count: buffers.drawn_before_count,
+    pub fn counts(&self) -> SamplingCounts {
+        SamplingCounts {
+            rows: self.rows,
+            adjusted_rows: self.adjusted_rows,
             top_stride: self.top_stride,
-            unused: 0,
-        };
-        Sampling { rows: self.rows, arguments }.launch()
+            biases: (self.biases.len() / 2) as u32,
+            history: (self.history.len() / 2) as u32,
+            bans: self.bans.len() as u32,
+        }
     }
 }
 

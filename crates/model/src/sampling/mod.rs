@@ -11,7 +11,7 @@ mod weights;
 
 use std::cell::RefCell;
 
-pub use device::{SamplingBatch, SamplingBuffers, sampled};
+pub use device::{SamplingBatch, sampled};
 pub use params::{SamplingError, SamplingParams};
 
 use penalties::History;

@@ -1,0 +1,167 @@
+//! Steps on cards: launched in the order of a stream, collected later. Steps of lone rows are recorded as graphs at the start
+//! and played; all others are launched kernel by kernel.
+
+use candle_core::{DType, Tensor};
+use sconce_kernels::cuda::{CardSampler, FetchedDraws, Graph, StepUpload, synchronize};
+use sconce_kernels::launch::StepCounts;
+use sconce_kernels::{KernelError, PlacedStep};
+
+use super::padding::{Scratch, filler, graph_sizes, is_lone_rows, padded};
+use super::{ExecutorBounds, Step, StepOutcome};
+use crate::batch::ForwardBatch;
+use crate::error::ModelError;
+use crate::kv_cache::KvCache;
+use crate::llama::Llama;
+use crate::sampling::{SamplingBatch, sampled};
+
+/// A model on one card, or on several with a stage on each.
+#[derive(Debug)]
+pub(super) struct CudaExecutor {
+    llama: Llama,
+    cache: KvCache,
+    scratch: Scratch,
+    /// One for each stage.
+    uploads: Vec<StepUpload>,
+    sampler: CardSampler,
+    draws: SamplingBatch,
+    graphs: Graphs,
+    /// A batch padded to the size of a graph; reused by each step.
+    padded: ForwardBatch,
+}
+
+/// The recorded steps of lone rows.
+#[derive(Debug, Default)]
+struct Graphs {
+    /// Smallest first.
+    by_size: Vec<(usize, Graph)>,
+    /// Where they leave their logits, `[largest size, vocab_size]`; none without graphs.
+    logits: Option<Tensor>,
+}
+
+impl Graphs {
+    /// The smallest that holds so many rows.
+    fn for_rows(&self, rows: usize) -> Option<&(usize, Graph)> {
+        self.by_size.iter().find(|(size, _)| *size >= rows)
+    }
+}
+
+impl CudaExecutor {
+    /// Takes the memory that steps need besides weights and cache, runs the largest step once, and records the graphs: what
+    /// does not fit is known before the first request.
+    pub(super) fn new(llama: Llama, cache: KvCache, bounds: ExecutorBounds) -> Result<Self, ModelError> {
+        let scratch = Scratch { block: cache.scratch_block()?, block_size: cache.block_size() };
+        let context = llama.config().context_length.min(bounds.max_model_len).max(1);
+        let counts = StepCounts {
+            rows: bounds.max_rows,
+            sequences: bounds.max_rows,
+            logits_rows: bounds.max_rows,
+            decodes: bounds.max_rows,
+            tiles: bounds.max_rows,
+            table_entries: bounds.max_sequences * context.div_ceil(cache.block_size()) + bounds.max_rows,
+        };
+        let shape = llama.attention_shape(&cache);
+        let upload = |device| StepUpload::new(device, counts, shape);
+        let uploads = llama.stage_devices().map(upload).collect::<Result<_, _>>()?;
+        let sampler = CardSampler::new(llama.devices().last(), bounds.max_sequences)?;
+        let mut executor = Self {
+            llama,
+            cache,
+            scratch,
+            uploads,
+            sampler,
+            draws: SamplingBatch::default(),
+            graphs: Graphs::default(),
+            padded: ForwardBatch::default(),
+        };
+        executor.warm_up(bounds, context)?;
+        if !bounds.enforce_eager && executor.llama.devices().as_slice().len() == 1 {
+            executor.record_graphs(bounds.max_sequences)?;
+        }
+        Ok(executor)
+    }
+
+    pub(super) fn block_size(&self) -> usize {
+        self.cache.block_size()
+    }
+
+    /// The largest step, so that whatever grows has grown.
+    fn warm_up(&mut self, bounds: ExecutorBounds, context: usize) -> Result<(), ModelError> {
+        let batch = filler(bounds.max_rows, context, bounds.max_sequences, self.scratch);
+        let placed = place(&mut self.uploads, &self.llama, &self.cache, &batch)?;
+        drop(self.llama.compute(&placed, &self.cache)?);
+        self.wait_for_all()
+    }
+
+    fn wait_for_all(&self) -> Result<(), ModelError> {
+        self.llama.stage_devices().try_for_each(synchronize).map_err(ModelError::from)
+    }
+
+    fn record_graphs(&mut self, most: usize) -> Result<(), ModelError> {
+        let sizes = graph_sizes(most);
+        let device = self.llama.devices().first().clone();
+        let (largest, vocabulary) = (sizes.first().copied().unwrap_or(1), self.llama.config().vocab_size);
+        let logits = Tensor::zeros((largest, vocabulary), DType::F32, &device).map_err(KernelError::from)?;
+        for size in sizes {
+            let batch = filler(size, 1, size, self.scratch);
+            let placed = place(&mut self.uploads, &self.llama, &self.cache, &batch)?;
+            // Once for real: modules are loaded and workspaces have their size before anything is recorded.
+            drop(self.llama.compute(&placed, &self.cache)?);
+            self.wait_for_all()?;
+            let graph = Graph::record(&device, || -> Result<(), ModelError> {
+                let computed = self.llama.compute(&placed, &self.cache)?;
+                let Some(computed) = computed else { return Ok(()) };
+                Ok(logits.slice_set(&computed, 0, 0).map_err(KernelError::from)?)
+            })?;
+            self.graphs.by_size.push((size, graph));
+        }
+        self.graphs.by_size.reverse();
+        self.graphs.logits = Some(logits);
+        tracing::debug!(sizes = ?graph_sizes(most), "CUDA graphs are recorded");
+        self.wait_for_all()
+    }
+
+    /// Puts a step into the stream and begins to fetch what it draws.
+    pub(super) fn launch(&mut self, step: Step<'_>) -> Result<FetchedDraws, ModelError> {
+        let Self { llama, cache, scratch, uploads, sampler, draws, graphs, padded: padded_batch } = self;
+        cache.copy_blocks(step.copies)?;
+        let rows = step.batch.input_ids.len();
+        let graph = graphs.for_rows(rows).filter(|_| is_lone_rows(step.batch));
+        let batch = match graph {
+            Some((size, _)) => {
+                padded(step.batch, *size, *scratch, padded_batch);
+                &*padded_batch
+            }
+            None => step.batch,
+        };
+        let placed = place(uploads, llama, cache, batch)?;
+        let pending: Vec<[u32; 2]> = step.pending.iter().map(|pending| [pending.row, pending.draw]).collect();
+        sampler.resolve(&placed[0].ids, &pending, llama.config().vocab_size)?;
+        let logits = match graph {
+            Some((_, graph)) => {
+                graph.launch()?;
+                graphs.logits.clone()
+            }
+            None => llama.compute(&placed, cache)?,
+        };
+        draws.pack(step.draws);
+        Ok(sampler.draw(logits.as_ref(), draws.words(), draws.counts())?)
+    }
+
+    /// Waits for what a step has drawn.
+    pub(super) fn collect(&mut self, draws: FetchedDraws) -> Result<StepOutcome, ModelError> {
+        let words = self.sampler.wait(draws)?;
+        Ok(sampled(words.results, words.top))
+    }
+}
+
+/// Checks a batch and brings it to the card of every stage.
+fn place<'a>(
+    uploads: &mut [StepUpload],
+    llama: &Llama,
+    cache: &KvCache,
+    batch: &'a ForwardBatch,
+) -> Result<Vec<PlacedStep<'a>>, ModelError> {
+    let paged = batch.check(llama.config(), cache)?;
+    let place = |upload: &mut StepUpload| upload.place(&batch.input_ids, paged.clone(), &batch.logits_rows);
+    Ok(uploads.iter_mut().map(place).collect::<Result<_, KernelError>>()?)
+}
