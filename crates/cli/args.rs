@@ -76,10 +76,10 @@ pub(crate) struct ModelArguments {
     /// Element type of the KV cache; auto is f16 on the CPU and bf16 on CUDA devices.
     #[arg(long, value_enum, default_value_t = KvDtype::Auto)]
     pub(crate) kv_cache_dtype: KvDtype,
-    /// Tokens per KV block.
+    /// Tokens per KV block, 1 to 1024.
     #[arg(long, default_value_t = 32, value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) block_size: u16,
-    /// Longest sequence in tokens [default: the model's context].
+    /// Longest sequence in tokens, prompt and answer, at least 2; a shorter one leaves the KV cache room for more of them [default: the model's context].
     #[arg(long, value_parser = value_parser!(u32).range(2..))]
     pub(crate) max_model_len: Option<u32>,
 }

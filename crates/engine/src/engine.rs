@@ -80,18 +80,7 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
     let common_blocks = num_blocks - quotas.iter().map(|(_, blocks)| blocks).sum::<usize>().min(num_blocks);
     let shares = cache_shares(config, &quotas, common_blocks);
     let largest_share = quotas.iter().map(|&(_, blocks)| blocks).fold(common_blocks, usize::max);
-    let wanted_context = config.context_length(llama.config());
-    if let Some(asked) = config.max_model_len.filter(|asked| *asked > wanted_context) {
-        tracing::warn!(asked, context_length = wanted_context, "max_model_len is more than the model's context");
-    }
-    let context_length = wanted_context.min(largest_share * config.block_size);
-    if context_length < wanted_context {
-        tracing::warn!(
-            context_length,
-            wanted_context,
-            "the KV cache is too small for the context; give it more memory"
-        );
-    }
+    let context_length = context_length(config, &llama, largest_share * config.block_size);
     let kv_config = KvCacheConfig { num_blocks, block_size: config.block_size, hash_key: random_key(), quotas };
     KvCacheManager::new(&kv_config)?;
     let scheduler_config = SchedulerConfig {
@@ -157,6 +146,24 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
     };
     let thread = std::thread::Builder::new().name("sconce-engine".into()).spawn(body)?;
     Ok((handle, EngineThread(thread)))
+}
+
+/// The longest sequence by model, configuration and what one tenant's share of the cache holds; says when it is shorter than
+/// was asked for.
+fn context_length(config: &EngineConfig, llama: &Llama, cache_tokens: usize) -> usize {
+    let wanted_context = config.context_length(llama.config());
+    if let Some(asked) = config.max_model_len.filter(|asked| *asked > wanted_context) {
+        tracing::warn!(asked, context_length = wanted_context, "max_model_len is more than the model's context");
+    }
+    let context_length = wanted_context.min(cache_tokens);
+    if context_length < wanted_context {
+        tracing::warn!(
+            context_length,
+            wanted_context,
+            "the KV cache is too small for the context; give it more memory"
+        );
+    }
+    context_length
 }
 
 /// Blocks of the cache: on cards within what the driver says of them now that the weights are loaded.

@@ -24,6 +24,9 @@ const SPLIT_HEADS: usize = 8;
 /// Columns that candle pads a product's input to.
 const PADDED_COLUMNS: usize = 512;
 
+/// Blocks that the cache has on a card beside those that sequences own: one for the rows that fill up a recorded step.
+const SCRATCH_BLOCKS: usize = 1;
+
 /// The largest number of slots that 32-bit indices name.
 const MAX_SLOTS: usize = u32::MAX as usize;
 
@@ -52,7 +55,7 @@ pub(crate) struct Reserve {
     /// What products of quantized weights need: their input in blocks of eight bits, and input and output in F32 when
     /// activations are shorter.
     pub(crate) products: usize,
-    /// Logits, the sampler's copy of them, and the normed rows in F32; on the last device only.
+    /// Logits, the sampler's copy of them, those of recorded steps, and the normed rows in F32; on the last device only.
     pub(crate) logits: usize,
     /// Index arrays, cuBLAS, graphs.
     pub(crate) fixed: usize,
@@ -62,7 +65,9 @@ impl Reserve {
     /// What the largest step takes on one device.
     pub(crate) fn of(model: &LlamaConfig, config: &EngineConfig, has_output: bool) -> Self {
         let sequences = config.max_num_seqs;
-        let rows = config.max_num_batched_tokens.max(sequences);
+        // Recorded steps, of a row for each sequence at most, have memory of their own.
+        let recorded = if config.enforce_eager { 0 } else { sequences };
+        let rows = config.max_num_batched_tokens.max(sequences) + recorded;
         let activation = match config.activation {
             Activation::F32 => 4,
             Activation::Bf16 => 2,
@@ -81,7 +86,11 @@ impl Reserve {
             feed_forward: rows * 3 * inner * activation,
             // A block of 32 numbers of eight bits has two halves beside them.
             products: rows * (widest.next_multiple_of(PADDED_COLUMNS) / 32 * 36 + converted),
-            logits: if has_output { sequences * (2 * model.vocab_size * 4 + width * 4) } else { 0 },
+            logits: if has_output {
+                (2 * sequences + recorded) * model.vocab_size * 4 + sequences * width * 4
+            } else {
+                0
+            },
             fixed: rows * 4 * 4 + sequences * (context_blocks + 8) * 4 + CUBLAS_WORKSPACE_BYTES + graphs,
         }
     }
@@ -114,7 +123,7 @@ pub(crate) fn num_blocks(
     };
     let context = config.context_length(model);
     let block_bytes = KvCache::block_bytes(model, config.block_size, config.kv_cache_dtype);
-    let mut most = MAX_SLOTS / config.block_size;
+    let mut most = MAX_SLOTS / config.block_size - SCRATCH_BLOCKS;
     for (device, stage) in stages.iter().enumerate() {
         let reserve = Reserve::of(model, config, device + 1 == stages.len());
         let taken = stage.total_bytes.saturating_sub(stage.free_bytes);
@@ -122,7 +131,7 @@ pub(crate) fn num_blocks(
         let left = allowed.saturating_sub(taken).saturating_sub(reserve.bytes());
         // A block lies in every layer, so each device pays for its own layers' part of it.
         let stage_block_bytes = (block_bytes / model.block_count * stage.layers).max(1);
-        let blocks = left / stage_block_bytes;
+        let blocks = (left / stage_block_bytes).saturating_sub(SCRATCH_BLOCKS);
         let tokens = blocks.saturating_mul(config.block_size);
         tracing::info!(
             device,
@@ -189,7 +198,10 @@ mod tests {
         assert_eq!(reserve.fixed, 10 * 16 + 2 * (4096 + 8) * 4 + (32 << 20));
         assert_eq!(Reserve::of(&model(), &config, false).logits, 0);
         let graphs = EngineConfig { enforce_eager: false, ..config.clone() };
-        assert_eq!(Reserve::of(&model(), &graphs, true).fixed, reserve.fixed + GRAPHS_BYTES);
+        let graphs = Reserve::of(&model(), &graphs, true);
+        assert_eq!(graphs.fixed, reserve.fixed + 2 * 16 + GRAPHS_BYTES);
+        assert_eq!(graphs.logits, reserve.logits + 2 * 128_256 * 4);
+        assert_eq!(graphs.feed_forward, 12 * 3 * 14_336 * 2);
         let single = EngineConfig { activation: Activation::F32, ..config };
         assert_eq!(Reserve::of(&model(), &single, true).products, 10 * 14_336 / 32 * 36);
     }
@@ -200,12 +212,12 @@ mod tests {
         let left = 72 * GIB - 6 * GIB - Reserve::of(&model(), &config, true).bytes();
         // 32 tokens × 32 layers × (K, V) × 8 heads × 128 numbers × 2 bytes.
         let block = 32 * 32 * 2 * 8 * 128 * 2;
-        assert_eq!(num_blocks(&config, &model(), &[stage(80 * GIB, 6 * GIB, 32)]).expect("fits"), left / block);
+        assert_eq!(num_blocks(&config, &model(), &[stage(80 * GIB, 6 * GIB, 32)]).expect("fits"), left / block - 1);
         let reserve = Reserve::of(&model(), &config, true).bytes();
         assert!((GIB..3 * GIB).contains(&reserve), "{reserve}");
         let single = EngineConfig { kv_cache_dtype: KvCacheDtype::F32, ..config };
         let blocks = num_blocks(&single, &model(), &[stage(80 * GIB, 6 * GIB, 32)]).expect("fits");
-        assert_eq!(blocks, left / (2 * block));
+        assert_eq!(blocks, left / (2 * block) - 1);
     }
 
     #[test]
@@ -215,9 +227,9 @@ mod tests {
         let tight = stage(40 * GIB, 4 * GIB, 22);
         let layer_block = 32 * 2 * 8 * 128 * 2;
         let left = 36 * GIB - 4 * GIB - Reserve::of(&model(), &config, true).bytes();
-        assert_eq!(num_blocks(&config, &model(), &[roomy, tight]).expect("fits"), left / (22 * layer_block));
+        assert_eq!(num_blocks(&config, &model(), &[roomy, tight]).expect("fits"), left / (22 * layer_block) - 1);
         let left = 36 * GIB - 4 * GIB - Reserve::of(&model(), &config, false).bytes();
-        assert_eq!(num_blocks(&config, &model(), &[tight, roomy]).expect("fits"), left / (22 * layer_block));
+        assert_eq!(num_blocks(&config, &model(), &[tight, roomy]).expect("fits"), left / (22 * layer_block) - 1);
     }
 
     #[test]
