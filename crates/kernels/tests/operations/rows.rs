@@ -18,7 +18,7 @@ fn copies_beyond_the_cache_are_refused_and_nothing_is_copied() {
         Tensor::arange(0f32, 4.0 * 3.0 * 2.0, &Device::Cpu).and_then(|t| t.reshape((4, 3, 1, 2))).expect("a cache");
     let wrong = |src, dst, slots| {
         let copies = [BlockCopy { src: 0, dst: 1, slots: 3 }, BlockCopy { src, dst, slots }];
-        block_copy(&cache, &copies).map_or_else(|error| error.to_string(), |()| String::new())
+        block_copy(&[&cache], &copies).map_or_else(|error| error.to_string(), |()| String::new())
     };
     assert!(wrong(4, 0, 1).contains("copies.src[1] is 4, must be at most 3"));
     assert!(wrong(0, 9, 1).contains("copies.dst[1] is 9"));
