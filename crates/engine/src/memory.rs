@@ -11,6 +11,9 @@ pub const UTILIZATION_RANGE: std::ops::RangeInclusive<f64> = 0.05..=0.98;
 /// What cuBLAS asks for on Hopper; less elsewhere.
 const CUBLAS_WORKSPACE_BYTES: usize = 32 << 20;
 
+/// What a float weight that is shorter than its activations is widened in.
+const WIDENED_BYTES: usize = 16 << 20;
+
 /// An allowance for the graphs of decoding steps, whose kernels' parameters the driver keeps. Not measured yet.
 const GRAPHS_BYTES: usize = 64 << 20;
 
@@ -57,7 +60,7 @@ pub(crate) struct Reserve {
     pub(crate) products: usize,
     /// Logits, the sampler's copy of them, those of recorded steps, and the normed rows in F32; on the last device only.
     pub(crate) logits: usize,
-    /// Index arrays, cuBLAS, graphs.
+    /// Index arrays, cuBLAS, widened weights, graphs.
     pub(crate) fixed: usize,
 }
 
@@ -91,7 +94,11 @@ impl Reserve {
             } else {
                 0
             },
-            fixed: rows * 4 * 4 + sequences * (context_blocks + 8) * 4 + CUBLAS_WORKSPACE_BYTES + graphs,
+            fixed: rows * 4 * 4
+                + sequences * (context_blocks + 8) * 4
+                + CUBLAS_WORKSPACE_BYTES
+                + WIDENED_BYTES
+                + graphs,
         }
     }
 
@@ -195,7 +202,7 @@ mod tests {
         assert_eq!(reserve.feed_forward, 10 * 3 * 14_336 * 2);
         assert_eq!(reserve.products, 10 * (14_336 / 32 * 36 + 2 * 14_336 * 4));
         assert_eq!(reserve.logits, 2 * (2 * 128_256 * 4 + 16_384));
-        assert_eq!(reserve.fixed, 10 * 16 + 2 * (4096 + 8) * 4 + (32 << 20));
+        assert_eq!(reserve.fixed, 10 * 16 + 2 * (4096 + 8) * 4 + (48 << 20));
         assert_eq!(Reserve::of(&model(), &config, false).logits, 0);
         let graphs = EngineConfig { enforce_eager: false, ..config.clone() };
         let graphs = Reserve::of(&model(), &graphs, true);

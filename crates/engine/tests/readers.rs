@@ -1,22 +1,26 @@
 //! Requests over a small synthetic model: readers who are slow, leave or never read; bounds; seeds; tenants; the drain.
 
+mod devices;
+
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use sconce_engine::{
-    Devices, EngineConfig, EngineEnd, EngineError, EngineHandle, EngineThread, FinishLabel, GenerateRequest,
-    Generation, GenerationError, GenerationEventKind, LoadedModel, SamplingParams, SubmitError, start,
+    EngineConfig, EngineEnd, EngineError, EngineHandle, EngineThread, FinishLabel, GenerateRequest, Generation,
+    GenerationError, GenerationEventKind, LoadedModel, SamplingParams, SubmitError, start,
 };
 use sconce_model::synth::{NamedShape, Quantization, SynthOptions, write};
 
 /// The model's file, written once.
 fn model() -> LoadedModel {
     static FILE: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let devices = devices::devices();
     let folder = FILE.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let options = SynthOptions {
             shape: NamedShape::Tiny,
-            quantization: Quantization::Q8_0,
+            // The emulated card has no products of quantized weights.
+            quantization: if devices.are_cuda() { Quantization::F32 } else { Quantization::Q8_0 },
             context_length: Some(4096),
             seed: 1,
             vocabulary: None,
@@ -24,7 +28,7 @@ fn model() -> LoadedModel {
         write(&folder.path().join("tiny.gguf"), &options, &mut |_| {}).expect("written");
         folder
     });
-    LoadedModel::open(&folder.path().join("tiny.gguf"), None, &Devices::cpu()).expect("the model loads")
+    LoadedModel::open(&folder.path().join("tiny.gguf"), None, &devices).expect("the model loads")
 }
 
 fn engine(config: &EngineConfig) -> (EngineHandle, EngineThread) {

@@ -1,10 +1,12 @@
 //! The engine over a real trained model: its published continuation, and every answer equal to its answer alone.
 
+mod devices;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use sconce_engine::{
-    Devices, EngineConfig, EngineEnd, EngineHandle, EngineThread, FinishReason, GenerateRequest, GenerationEventKind,
+    EngineConfig, EngineEnd, EngineHandle, EngineThread, FinishReason, GenerateRequest, GenerationEventKind,
     LoadedModel, SamplingParams, Special, start,
 };
 
@@ -20,7 +22,7 @@ fn stories() -> Option<PathBuf> {
 }
 
 fn engine(config: &EngineConfig) -> Option<(EngineHandle, EngineThread)> {
-    let model = LoadedModel::open(&stories()?, None, &Devices::cpu()).expect("the model loads");
+    let model = LoadedModel::open(&stories()?, None, &devices::devices()).expect("the model loads");
     Some(start(model, config).expect("the engine starts"))
 }
 

@@ -82,25 +82,32 @@ fn on_card(activations: &Tensor, data: &WeightData) -> Result<Tensor> {
     }
 }
 
+/// Numbers of a shorter weight that are widened at a time: 16 MiB of them.
+#[cfg(feature = "cuda")]
+const WIDENED: usize = 4 << 20;
+
 /// cuBLAS multiplies matrices of one type only. What is wider stays so: F32 activations are not rounded to a shorter weight's
 /// type, nor is their product; instead the weight is widened, so many outputs at a time that little memory is needed for it.
 #[cfg(feature = "cuda")]
 fn float_on_card(activations: &Tensor, matrix: &Tensor) -> Result<Tensor> {
-    const WIDENED_ELEMENTS: usize = 16 << 20;
     if activations.dtype() != DType::F32 || matrix.dtype() == DType::F32 {
         let product = activations.to_dtype(matrix.dtype())?.matmul(&matrix.t()?)?;
         return Ok(product.to_dtype(activations.dtype())?);
     }
-    let (outputs, inputs) = matrix_shape(matrix, "quant_matmul", "weight")?;
-    let chunk = (WIDENED_ELEMENTS / inputs.max(1)).max(1);
-    let products = (0..outputs)
-        .step_by(chunk)
-        .map(|first| {
-            let part = matrix.narrow(0, first, chunk.min(outputs - first))?.to_dtype(DType::F32)?;
-            Ok(activations.matmul(&part.t()?)?)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Ok(if let [product] = &products[..] { product.clone() } else { Tensor::cat(&products, 1)?.contiguous()? })
+    let ((rows, inputs), outputs) = (matrix_shape(activations, "quant_matmul", "activations")?, matrix.dims()[0]);
+    let chunk = (WIDENED / inputs.max(1)).max(1);
+    let product = |first: usize| -> Result<Tensor> {
+        let part = matrix.narrow(0, first, chunk.min(outputs - first))?.to_dtype(DType::F32)?;
+        Ok(activations.matmul(&part.t()?)?)
+    };
+    if chunk >= outputs {
+        return product(0);
+    }
+    let whole = Tensor::zeros((rows, outputs), DType::F32, activations.device())?;
+    for first in (0..outputs).step_by(chunk) {
+        whole.slice_set(&product(first)?, 1, first)?;
+    }
+    Ok(whole)
 }
 
 /// How the rows of one product are handed to candle so that each row always meets the same kernel.

@@ -1,5 +1,8 @@
 //! What the engine makes of steps that fail: of their own, for lack of memory, and because the device is lost.
 
+#[path = "../../tests/devices/mod.rs"]
+mod devices;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -7,8 +10,8 @@ use sconce_model::synth::{NamedShape, Quantization, SynthOptions, write};
 
 use super::{Fault, Kind, Place, arm};
 use crate::{
-    CanaryError, Devices, EngineConfig, EngineEnd, EngineHandle, EngineThread, FinishLabel, GenerateRequest,
-    Generation, GenerationError, GenerationEventKind, LoadedModel, SamplingParams, SubmitError, start,
+    CanaryError, EngineConfig, EngineEnd, EngineHandle, EngineThread, FinishLabel, GenerateRequest, Generation,
+    GenerationError, GenerationEventKind, LoadedModel, SamplingParams, SubmitError, start,
 };
 
 /// One test at a time: the fault is everybody's.
@@ -33,7 +36,7 @@ fn engine(config: &EngineConfig) -> (EngineHandle, EngineThread) {
         vocabulary: None,
     };
     write(&path, &options, &mut |_| {}).expect("written");
-    let model = LoadedModel::open(&path, None, &Devices::cpu()).expect("the model loads");
+    let model = LoadedModel::open(&path, None, &devices::devices()).expect("the model loads");
     start(model, config).expect("the engine starts")
 }
 
