@@ -7,6 +7,7 @@
 mod attention;
 mod batch;
 mod block_copy;
+pub mod ceilings;
 pub mod checks;
 #[cfg(feature = "cuda")]
 pub mod cuda;
