@@ -30,6 +30,10 @@ fn a_measurement_that_cannot_be_made_or_kept_is_refused_before_any_is_made() {
     bench(&["--streams", "1,64"], &["64 streams", "--max-num-seqs to 64"]);
     bench(&["--prompts", "5000"], &["5000 tokens", "4096"]);
     bench(&["--streams", "8", "--kv-memory", "1MiB", "--stream-prompt", "200"], &["8 streams", "--kv-memory"]);
+    bench(&["--dtype", "bf16"], &["the CPU computes with f32 activations only"]);
+    bench(&["--devices", "cpu,cpu,cpu,cpu,cpu"], &["5 devices are named for", "layers; name at most"]);
+    #[cfg(not(feature = "cuda"))]
+    bench(&["--devices", "0"], &["the CPU only", "cargo build --release --features cuda"]);
     bench(&["--out", nowhere], &[nowhere, "cannot be written"]);
     // Nobody listens there: the file is looked at first.
     let workload = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/workloads/smoke.toml");

@@ -58,6 +58,17 @@ fn the_published_continuation_is_served_whole_and_streamed() {
 }
 
 #[test]
+fn layers_in_two_stages_answer_as_in_one() {
+    let answer = |extra: &[&str]| {
+        let (_data, server) = serve_tiny(extra);
+        let (status, answer) = server.post("/v1/completions", &completion(&prefix(40), 24));
+        assert_eq!(status, 200, "{answer}");
+        answer["choices"][0]["text"].clone()
+    };
+    assert_eq!(answer(&["--devices", "cpu,cpu"]), answer(&["--devices", "cpu"]));
+}
+
+#[test]
 fn eight_requests_at_once_compute_their_common_prefix_once() {
     let (_data, server) = serve_tiny(&[]);
     let before = server.metric("sconce_computed_tokens_total");

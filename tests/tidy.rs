@@ -42,25 +42,34 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// What the kernels and their emulator are written in.
+const CUDA_AND_CPP: &[&str] = &["cu", "cuh", "cpp", "hpp"];
+
 fn rust_files() -> Vec<(PathBuf, String)> {
-    fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+    let found = files_of(&["rs"]);
+    assert!(found.len() > 50, "the walk finds the code");
+    found
+}
+
+/// The files of the crates and the tests whose names end in one of these.
+fn files_of(extensions: &[&str]) -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, extensions: &[&str], found: &mut Vec<(PathBuf, String)>) {
         let mut entries: Vec<_> =
             fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
         entries.sort();
         for path in entries {
             if path.is_dir() {
-                walk(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).expect("Rust files are UTF-8");
+                walk(&path, extensions, found);
+            } else if path.extension().is_some_and(|found| extensions.iter().any(|extension| found == *extension)) {
+                let text = fs::read_to_string(&path).expect("sources are UTF-8");
                 found.push((path, text));
             }
         }
     }
     let mut found = Vec::new();
     for folder in ["crates", "tests"] {
-        walk(&root().join(folder), &mut found);
+        walk(&root().join(folder), extensions, &mut found);
     }
-    assert!(found.len() > 50, "the walk finds the code");
     found
 }
 
@@ -134,6 +143,17 @@ fn files_are_small_open_with_a_word_about_themselves_and_functions_fit_a_screen(
         for (name, length) in functions(&text) {
             assert!(length <= MAX_FUNCTION_LINES, "{}: {name} has {length} lines; split it", path.display());
         }
+    }
+}
+
+#[test]
+fn kernels_are_small_files_that_open_with_a_word_about_themselves() {
+    let files = files_of(CUDA_AND_CPP);
+    assert!(files.len() > 5, "the walk finds the kernels");
+    for (path, text) in files {
+        let lines = text.lines().count();
+        assert!(lines <= MAX_FILE_LINES, "{} has {lines} lines; split it", path.display());
+        assert!(text.starts_with("// "), "{} opens with what lives in it", path.display());
     }
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use sconce_engine::UTILIZATION_RANGE;
 use sconce_model::synth::{NamedShape, Quantization, SynthError};
 
 use crate::devices::{DEFAULT_DEVICES, DeviceList};
@@ -46,6 +47,7 @@ Examples:
   sconce serve                                    retrieval and quoted answers from the sample documents
   sconce serve --model model.gguf                 and generation from a Llama or Mistral GGUF file
   sconce serve --model model.gguf --kv-memory 4GiB --max-num-seqs 64
+  sconce serve --model model.gguf --devices 0,1   its layers on two CUDA devices (a build with --features cuda)
   sconce serve --model model.gguf --kv-quota acme=0.5   half the KV cache for requests with cache_salt \"acme\"
 
 Exit status: 0 after a drain; 1 when it cannot start, or the engine has ended by itself; 74 when the device is lost. With
@@ -65,21 +67,40 @@ pub(crate) struct ModelArguments {
     /// GGUF file of a Llama or Mistral model.
     #[arg(long, env = "SCONCE_MODEL", value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
-    /// Where the model lies: `cpu`, or CUDA devices by number, such as `0` or `0,1`; several share its layers between them.
-    #[arg(long, value_name = "LIST", default_value = DEFAULT_DEVICES)]
-    pub(crate) devices: DeviceList,
-    /// Memory for the KV cache, such as 512MiB or 4GiB [default: enough for all contexts that run at once, at most 1GiB].
+    #[command(flatten)]
+    pub(crate) device: DeviceArguments,
+    /// Memory for the KV cache, such as 512MiB or 4GiB [default: on the CPU enough for all contexts that run at once, at most
+    /// 1GiB; on CUDA devices all that --gpu-memory-utilization leaves].
     #[arg(long, value_name = "SIZE")]
     pub(crate) kv_memory: Option<Bytes>,
-    /// Element type of the KV cache.
-    #[arg(long, value_enum, default_value_t = KvDtype::F16)]
+    /// Element type of the KV cache; auto is f16 on the CPU and bf16 on CUDA devices.
+    #[arg(long, value_enum, default_value_t = KvDtype::Auto)]
     pub(crate) kv_cache_dtype: KvDtype,
-    /// Tokens per KV block.
+    /// Tokens per KV block, 1 to 1024.
     #[arg(long, default_value_t = 32, value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) block_size: u16,
-    /// Longest sequence in tokens [default: the model's context].
+    /// Longest sequence in tokens, prompt and answer, at least 2; a shorter one leaves the KV cache room for more of them [default: the model's context].
     #[arg(long, value_parser = value_parser!(u32).range(2..))]
     pub(crate) max_model_len: Option<u32>,
+}
+
+/// Where the model lies, and how it is computed there.
+#[derive(Debug, Args)]
+pub(crate) struct DeviceArguments {
+    /// Where the model lies: cpu, or CUDA devices by number, such as 0 or 0,1; several share its layers between them.
+    #[arg(long, value_name = "LIST", default_value = DEFAULT_DEVICES)]
+    pub(crate) devices: DeviceList,
+    /// Share of each CUDA device's memory that weights, activations and the KV cache may take together, 0.05 to 0.98. What a
+    /// step needs is set apart first; lower it when other programs use the device.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.90, value_parser = utilization)]
+    pub(crate) gpu_memory_utilization: f64,
+    /// Element type of activations; auto is f32 on the CPU, which knows no other, and bf16 on CUDA devices. With f32 a CUDA
+    /// device is slower, and closer to the CPU's results.
+    #[arg(long, value_enum, default_value_t = ActivationDtype::Auto)]
+    pub(crate) dtype: ActivationDtype,
+    /// Launch every step kernel by kernel instead of replaying CUDA graphs: slower, for finding faults.
+    #[arg(long)]
+    pub(crate) enforce_eager: bool,
 }
 
 /// How turns of a conversation become a prompt.
@@ -93,18 +114,19 @@ pub(crate) struct TemplateArguments {
 /// How sequences share steps.
 #[derive(Debug, Args)]
 pub(crate) struct BatchArguments {
-    /// Sequences that run at once.
-    #[arg(long, default_value_t = 32, value_parser = value_parser!(u16).range(1..=4096))]
-    pub(crate) max_num_seqs: u16,
-    /// Tokens in one step.
-    #[arg(long, default_value_t = 512, value_parser = value_parser!(u32).range(1..=1 << 20))]
-    pub(crate) max_num_batched_tokens: u32,
-    /// What a step should take while somebody waits for a next token, in milliseconds.
-    #[arg(long, default_value_t = 250, value_parser = value_parser!(u32).range(1..=60_000))]
-    pub(crate) step_target_ms: u32,
-    /// Steps planned while one runs: 0, or 1 as on a GPU.
-    #[arg(long, default_value_t = 0, value_parser = value_parser!(u8).range(0..=1))]
-    pub(crate) pipeline_depth: u8,
+    /// Sequences that run at once, 1 to 4096 [default: 32 on the CPU, 128 on CUDA devices].
+    #[arg(long, value_parser = value_parser!(u16).range(1..=4096))]
+    pub(crate) max_num_seqs: Option<u16>,
+    /// Tokens in one step, 1 to 1048576: bounds the memory of its activations [default: 512 on the CPU, 4096 on CUDA devices].
+    #[arg(long, value_parser = value_parser!(u32).range(1..=1 << 20))]
+    pub(crate) max_num_batched_tokens: Option<u32>,
+    /// What a step should take while somebody waits for a next token, in milliseconds, 1 to 60000: bounds the chunks of
+    /// prompts [default: 250 on the CPU, 50 on CUDA devices].
+    #[arg(long, value_parser = value_parser!(u32).range(1..=60_000))]
+    pub(crate) step_target_ms: Option<u32>,
+    /// Steps planned while one runs, 0 or 1 [default: 0 on the CPU, 1 on CUDA devices].
+    #[arg(long, value_parser = value_parser!(u8).range(0..=1))]
+    pub(crate) pipeline_depth: Option<u8>,
 }
 
 /// What the clients of a server get of the model.
@@ -124,10 +146,19 @@ pub(crate) struct ServingArguments {
     pub(crate) max_requests: u16,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum KvDtype {
+    Auto,
     F16,
+    Bf16,
     F32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ActivationDtype {
+    Auto,
+    F32,
+    Bf16,
 }
 
 #[derive(Debug, Args)]
@@ -301,6 +332,14 @@ where
 fn api_key(text: &str) -> Result<String, String> {
     let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(text.to_owned()) } else { Err("the key must be printable ASCII without spaces, and not empty".into()) }
+}
+
+fn utilization(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    if UTILIZATION_RANGE.contains(&share) {
+        return Ok(share);
+    }
+    Err(format!("must be {} to {}", UTILIZATION_RANGE.start(), UTILIZATION_RANGE.end()))
 }
 
 fn quota(text: &str) -> Result<(String, f64), String> {

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use anyhow::Result;
-use sconce_engine::Devices;
+use sconce_engine::{DeviceKind, Devices};
 use sconce_model::Device;
 
 /// What `--devices` is when it is not given.
@@ -22,6 +22,14 @@ pub(crate) enum DeviceList {
 }
 
 impl DeviceList {
+    /// What defaults depend on.
+    pub(crate) fn kind(&self) -> DeviceKind {
+        match self {
+            Self::Cpu(_) => DeviceKind::Cpu,
+            Self::Cuda(_) => DeviceKind::Cuda,
+        }
+    }
+
     /// Opens the devices.
     pub(crate) fn open(&self) -> Result<Devices> {
         Ok(match self {

@@ -4,9 +4,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use sconce_engine::{EngineConfig, EngineHandle, EngineThread, KvCacheDtype, LoadedModel};
+use sconce_engine::{Activation, EngineConfig, EngineHandle, EngineThread, KvCacheDtype, LoadedModel};
 
-use crate::args::{AskArguments, BatchArguments, BenchModelArguments, KvDtype, ModelArguments, ServeArguments};
+use crate::args::{
+    ActivationDtype, AskArguments, BatchArguments, BenchModelArguments, KvDtype, ModelArguments, ServeArguments,
+};
 
 /// An engine with its thread.
 pub(crate) type Started = (EngineHandle, EngineThread);
@@ -32,9 +34,13 @@ pub(crate) fn for_question(arguments: &AskArguments) -> Result<Option<Started>> 
 
 /// Starts the engine of a measurement, which takes all the streams that it asks for.
 pub(crate) fn for_bench(arguments: &BenchModelArguments) -> Result<Option<Started>> {
+    start(&arguments.model, None, &bench_config(arguments))
+}
+
+/// The bounds of a measurement's engine.
+pub(crate) fn bench_config(arguments: &BenchModelArguments) -> EngineConfig {
     let streams = arguments.streams.iter().copied().max().unwrap_or(1) as usize;
-    let config = EngineConfig { max_requests: streams, ..batched(&arguments.model, &arguments.batch) };
-    start(&arguments.model, None, &config)
+    EngineConfig { max_requests: streams, ..batched(&arguments.model, &arguments.batch) }
 }
 
 fn start(arguments: &ModelArguments, template: Option<&Path>, config: &EngineConfig) -> Result<Option<Started>> {
@@ -43,7 +49,7 @@ fn start(arguments: &ModelArguments, template: Option<&Path>, config: &EngineCon
         std::fs::read_to_string(path).with_context(|| format!("the chat template {} cannot be read", path.display()))
     });
     let template = template.transpose()?;
-    let devices = arguments.devices.open()?;
+    let devices = arguments.device.devices.open()?;
     let began = Instant::now();
     let loaded = LoadedModel::open(path, template.as_deref(), &devices)
         .with_context(|| format!("the model {} cannot be served", path.display()))?;
@@ -62,6 +68,8 @@ fn start(arguments: &ModelArguments, template: Option<&Path>, config: &EngineCon
 
 /// The part that does not depend on how many share the engine.
 fn loading(arguments: &ModelArguments) -> EngineConfig {
+    let device = &arguments.device;
+    let defaults = EngineConfig::for_kind(device.devices.kind());
     let stem = arguments.model.as_deref().and_then(Path::file_stem).unwrap_or_default();
     EngineConfig {
         model_id: stem.to_string_lossy().into_owned(),
@@ -69,19 +77,95 @@ fn loading(arguments: &ModelArguments) -> EngineConfig {
         block_size: usize::from(arguments.block_size),
         kv_memory_bytes: arguments.kv_memory.map(|bytes| bytes.0),
         kv_cache_dtype: match arguments.kv_cache_dtype {
+            KvDtype::Auto => defaults.kv_cache_dtype,
             KvDtype::F16 => KvCacheDtype::F16,
+            KvDtype::Bf16 => KvCacheDtype::Bf16,
             KvDtype::F32 => KvCacheDtype::F32,
         },
-        ..EngineConfig::default()
+        activation: match device.dtype {
+            ActivationDtype::Auto => defaults.activation,
+            ActivationDtype::F32 => Activation::F32,
+            ActivationDtype::Bf16 => Activation::Bf16,
+        },
+        gpu_memory_utilization: device.gpu_memory_utilization,
+        enforce_eager: device.enforce_eager,
+        ..defaults
     }
 }
 
 fn batched(model: &ModelArguments, batch: &BatchArguments) -> EngineConfig {
+    let loading = loading(model);
+    let target = batch.step_target_ms.map(|milliseconds| Duration::from_millis(u64::from(milliseconds)));
     EngineConfig {
-        max_num_seqs: usize::from(batch.max_num_seqs),
-        max_num_batched_tokens: batch.max_num_batched_tokens as usize,
-        step_target: Duration::from_millis(u64::from(batch.step_target_ms)),
-        pipeline_depth: usize::from(batch.pipeline_depth),
-        ..loading(model)
+        max_num_seqs: batch.max_num_seqs.map_or(loading.max_num_seqs, usize::from),
+        max_num_batched_tokens: batch
+            .max_num_batched_tokens
+            .map_or(loading.max_num_batched_tokens, |most| most as usize),
+        step_target: target.unwrap_or(loading.step_target),
+        pipeline_depth: batch.pipeline_depth.map_or(loading.pipeline_depth, usize::from),
+        ..loading
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Arguments, BenchCommand, Command};
+
+    fn config(options: &[&str]) -> Result<EngineConfig, clap::Error> {
+        let arguments = ["sconce", "bench", "model", "--model", "m.gguf"].iter().chain(options);
+        let Command::Bench(bench) = Arguments::try_parse_from(arguments)?.command else {
+            unreachable!("it says bench")
+        };
+        let BenchCommand::Model(model) = bench.command else { unreachable!("it says model") };
+        Ok(bench_config(&model))
+    }
+
+    #[test]
+    fn what_is_not_said_is_what_suits_the_device() {
+        let cpu = config(&["--devices", "cpu"]).expect("parsed");
+        assert_eq!((cpu.max_num_seqs, cpu.max_num_batched_tokens, cpu.pipeline_depth), (32, 512, 0));
+        assert_eq!((cpu.activation, cpu.kv_cache_dtype), (Activation::F32, KvCacheDtype::F16));
+        assert_eq!(cpu.step_target, Duration::from_millis(250));
+        let cuda = config(&["--devices", "0"]).expect("parsed");
+        assert_eq!((cuda.max_num_seqs, cuda.max_num_batched_tokens, cuda.pipeline_depth), (128, 4096, 1));
+        assert_eq!((cuda.activation, cuda.kv_cache_dtype), (Activation::Bf16, KvCacheDtype::Bf16));
+        assert_eq!(cuda.step_target, Duration::from_millis(50));
+        assert!(!cuda.enforce_eager && (cuda.gpu_memory_utilization - 0.9).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_said_counts_on_every_device() {
+        for devices in ["cpu", "0,1"] {
+            let said =
+                ["--max-num-seqs", "7", "--max-num-batched-tokens", "70", "--pipeline-depth", "1", "--dtype", "f32"];
+            let more = ["--devices", devices, "--kv-cache-dtype", "f32", "--step-target-ms", "9", "--enforce-eager"];
+            let config = config(&[&said[..], &more[..]].concat()).expect("parsed");
+            assert_eq!((config.max_num_seqs, config.max_num_batched_tokens, config.pipeline_depth), (7, 70, 1));
+            assert_eq!((config.activation, config.kv_cache_dtype), (Activation::F32, KvCacheDtype::F32));
+            assert!(config.enforce_eager && config.step_target == Duration::from_millis(9));
+        }
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused_by_option() {
+        for (option, value) in [
+            ("--gpu-memory-utilization", "0.04"),
+            ("--gpu-memory-utilization", "0.99"),
+            ("--gpu-memory-utilization", "NaN"),
+            ("--gpu-memory-utilization", "much"),
+            ("--max-num-seqs", "0"),
+            ("--max-num-batched-tokens", "1048577"),
+            ("--step-target-ms", "0"),
+            ("--pipeline-depth", "2"),
+            ("--dtype", "f16"),
+            ("--kv-cache-dtype", "q8"),
+            ("--devices", "gpu"),
+        ] {
+            let error = config(&[option, value]).expect_err(option).to_string();
+            assert!(error.contains(option), "{option} {value}: {error}");
+        }
     }
 }

@@ -35,8 +35,8 @@ struct Results<'a> {
 /// Measures and prints a table.
 pub(crate) fn run(arguments: &BenchModelArguments) -> Result<()> {
     let most = arguments.streams.iter().copied().max().unwrap_or(1);
-    let at_once = arguments.batch.max_num_seqs;
-    if most > u32::from(at_once) {
+    let at_once = model::bench_config(arguments).max_num_seqs;
+    if most as usize > at_once {
         bail!("{most} streams are asked for, but {at_once} run at once; raise --max-num-seqs to {most}");
     }
     arguments.out.as_deref().map(super::check_out).transpose()?;

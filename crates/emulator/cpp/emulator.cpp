@@ -1,12 +1,12 @@
 // Runs a kernel's grid on the host: one block at a time, each of its threads a fiber with a stack of its own. Fibers switch at
-// barriers and warp exchanges only. The order in which they run between those is drawn from a seed, so that a result that
-// depends on it shows: run a kernel with two seeds and compare.
+// barriers and warp exchanges only. The order of warps between barriers, and of lanes between exchanges, is drawn from a seed, so
+// that a result that depends on it shows: run a kernel with two seeds and compare.
 #include "emulator.hpp"
 
 #include <setjmp.h>
 #include <ucontext.h>
 
-#include <cstdlib>
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -21,6 +21,8 @@ namespace {
 constexpr size_t STACK_BYTES = 64 * 1024;
 constexpr size_t SHARED_GUARD = 64;
 constexpr unsigned char GUARD_BYTE = 0xA5;
+// In every float type this byte repeated is no number, and as an index it is far outside of everything.
+constexpr unsigned char NOISE_BYTE = 0xFF;
 
 enum class State { Ready, AtBarrier, AtExchange, Done };
 
@@ -78,30 +80,25 @@ void resume(unsigned int index) {
     enter_fiber();
 }
 
-// Lets a warp go on whose lanes have all offered a value or returned.
-bool complete_exchanges(unsigned int threads) {
-    bool any = false;
-    for (unsigned int first = 0; first < threads; first += 32) {
-        const unsigned int last = first + 32 < threads ? first + 32 : threads;
-        unsigned int offering = 0, done = 0;
-        for (unsigned int i = first; i < last; ++i) {
-            offering += fibers[i].state == State::AtExchange;
-            done += fibers[i].state == State::Done;
-        }
-        if (offering == 0 || offering + done != last - first) continue;
-        Lanes lanes{};
-        for (unsigned int i = first; i < last; ++i) {
-            if (fibers[i].state == State::AtExchange) lanes.values[i - first] = fibers[i].offered;
-        }
-        for (unsigned int i = first; i < last; ++i) {
-            if (fibers[i].state == State::AtExchange) {
-                fibers[i].received = lanes;
-                fibers[i].state = State::Ready;
-            }
-        }
-        any = true;
+// Lets the warp of the threads from `first` to `last` go on when its lanes have all offered a value or returned.
+bool complete_exchange(unsigned int first, unsigned int last) {
+    unsigned int offering = 0, done = 0;
+    for (unsigned int i = first; i < last; ++i) {
+        offering += fibers[i].state == State::AtExchange;
+        done += fibers[i].state == State::Done;
     }
-    return any;
+    if (offering == 0 || offering + done != last - first) return false;
+    Lanes lanes{};
+    for (unsigned int i = first; i < last; ++i) {
+        if (fibers[i].state == State::AtExchange) lanes.values[i - first] = fibers[i].offered;
+    }
+    for (unsigned int i = first; i < last; ++i) {
+        if (fibers[i].state == State::AtExchange) {
+            fibers[i].received = lanes;
+            fibers[i].state = State::Ready;
+        }
+    }
+    return true;
 }
 
 // Lets the block go on when all its threads are at the barrier or have returned.
@@ -137,25 +134,43 @@ void prepare(Fiber& fiber) {
     makecontext(&fiber.beginning, fiber_main, 0);
 }
 
+void shuffle(std::vector<unsigned int>& order, uint64_t& random) {
+    for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[next_random(random) % i]);
+}
+
+// Runs a warp until its threads are all at a barrier or done, or wait for lanes that are; whether any ran.
+bool run_warp(unsigned int first, unsigned int last, uint64_t& random) {
+    std::vector<unsigned int> lanes(last - first);
+    for (unsigned int i = first; i < last; ++i) lanes[i - first] = i;
+    bool ran = false;
+    do {
+        shuffle(lanes, random);
+        for (unsigned int index : lanes) {
+            if (fibers[index].state != State::Ready) continue;
+            resume(index);
+            ran = true;
+        }
+    } while (complete_exchange(first, last));
+    return ran;
+}
+
+// Between two barriers one warp after another runs as far as it can: a warp that should have waited for another one is then
+// either far ahead of it or far behind.
 int run_block(unsigned int threads, uint64_t& random) {
-    std::vector<unsigned int> order(threads);
+    std::vector<unsigned int> warps;
     for (unsigned int i = 0; i < threads; ++i) {
         prepare(fibers[i]);
-        order[i] = i;
+        if (i % 32 == 0) warps.push_back(i);
     }
     for (;;) {
-        for (unsigned int i = threads; i > 1; --i) std::swap(order[i - 1], order[next_random(random) % i]);
+        shuffle(warps, random);
         bool ran = false, all_done = true;
-        for (unsigned int index : order) {
-            if (fibers[index].state == State::Ready) {
-                resume(index);
-                ran = true;
-            }
-            all_done = all_done && fibers[index].state == State::Done;
+        for (unsigned int first : warps) {
+            ran = run_warp(first, std::min(first + 32, threads), random) || ran;
         }
+        for (unsigned int i = 0; i < threads; ++i) all_done = all_done && fibers[i].state == State::Done;
         if (all_done) return OK;
-        const bool released = complete_exchanges(threads) | complete_barrier(threads);
-        if (!ran && !released) return DEADLOCK;
+        if (!complete_barrier(threads) && !ran) return DEADLOCK;
     }
 }
 
@@ -197,7 +212,7 @@ extern "C" int sconce_emulator_launch(const char* name, const unsigned int grid[
             for (unsigned int x = 0; x < grid[0]; ++x) {
                 block_index = {x, y, z};
                 // Shared memory holds whatever an earlier block left; here it holds noise that no kernel may rely on.
-                std::memset(shared.data(), GUARD_BYTE, shared_bytes);
+                std::memset(shared.data(), NOISE_BYTE, shared_bytes);
                 const int outcome = run_block(threads, random);
                 if (outcome != OK) return outcome;
                 for (size_t i = 0; i < SHARED_GUARD; ++i) {

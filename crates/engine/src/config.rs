@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use sconce_model::{KvCache, KvCacheDtype, LlamaConfig};
+use sconce_model::{Activation, KvCache, KvCacheDtype, LlamaConfig};
 
-/// Bounds and sizes. Every field has a default that suits a CPU.
+use crate::memory::UTILIZATION_RANGE;
+
+/// Bounds and sizes. Every field has a default that suits a CPU; [`EngineConfig::for_kind`] has those of a card.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
     /// The id that requests name.
@@ -19,8 +21,16 @@ pub struct EngineConfig {
     pub max_requests: usize,
     /// Tokens a KV block holds.
     pub block_size: usize,
-    /// Bytes for the KV cache; `None` is enough for every sequence that runs at once, up to [`DEFAULT_KV_BYTES`].
+    /// Bytes for the KV cache; `None` is enough for every sequence that runs at once, up to [`DEFAULT_KV_BYTES`], and on cards
+    /// all that is left of `gpu_memory_utilization`.
     pub kv_memory_bytes: Option<usize>,
+    /// Share of each card's memory that weights, activations and cache may take together, within
+    /// [`crate::UTILIZATION_RANGE`]. Of no meaning on the CPU.
+    pub gpu_memory_utilization: f64,
+    /// Whether every step is launched kernel by kernel, without graphs. Of no meaning on the CPU.
+    pub enforce_eager: bool,
+    /// Element type of activations; the CPU computes with F32 only.
+    pub activation: Activation,
     /// Element type of the KV cache.
     pub kv_cache_dtype: KvCacheDtype,
     /// Share of the KV blocks set apart for a `cache_salt`, above 0 and in all below 1.
@@ -31,8 +41,6 @@ pub struct EngineConfig {
     pub step_target: Duration,
     /// Steps planned while one runs: 0 or 1.
     pub pipeline_depth: usize,
-    /// Launch kernel by kernel instead of playing recorded CUDA graphs.
-    pub enforce_eager: bool,
     /// Waiting time that one level of priority is worth.
     pub priority_aging: Duration,
     /// How long a reader may leave its stream full.
@@ -42,22 +50,45 @@ pub struct EngineConfig {
 /// The KV cache's default size is never above this.
 pub const DEFAULT_KV_BYTES: usize = 1 << 30;
 
+/// Kinds of devices, as far as defaults differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeviceKind {
+    /// The CPU.
+    Cpu,
+    /// CUDA devices.
+    Cuda,
+}
+
 impl Default for EngineConfig {
     fn default() -> Self {
+        Self::for_kind(DeviceKind::Cpu)
+    }
+}
+
+impl EngineConfig {
+    /// The defaults for a kind of device. Everything that differs by device is said here.
+    #[must_use]
+    pub fn for_kind(kind: DeviceKind) -> Self {
+        let is_card = kind == DeviceKind::Cuda;
+        let by_kind = |cpu: usize, cuda: usize| if is_card { cuda } else { cpu };
         Self {
             model_id: "model".into(),
-            max_num_seqs: 32,
-            max_num_batched_tokens: 512,
+            // A card is fast only with many rows; what bounds a step there is the target, not the rows.
+            max_num_seqs: by_kind(32, 128),
+            max_num_batched_tokens: by_kind(512, 4096),
             max_model_len: None,
             max_requests: 256,
             block_size: 32,
             kv_memory_bytes: None,
-            kv_cache_dtype: KvCacheDtype::F16,
+            gpu_memory_utilization: 0.90,
+            enforce_eager: false,
+            activation: if is_card { Activation::Bf16 } else { Activation::F32 },
+            kv_cache_dtype: if is_card { KvCacheDtype::Bf16 } else { KvCacheDtype::F16 },
             kv_quotas: Vec::new(),
             pin_documents: false,
-            step_target: Duration::from_millis(250),
-            pipeline_depth: 0,
-            enforce_eager: false,
+            step_target: Duration::from_millis(if is_card { 50 } else { 250 }),
+            // The CPU that would plan the next step is the one that computes this one.
+            pipeline_depth: by_kind(0, 1),
             priority_aging: Duration::from_secs(1),
             slow_reader_timeout: Duration::from_secs(30),
         }
@@ -90,6 +121,39 @@ pub enum EngineError {
         /// Bytes per block.
         block_bytes: usize,
     },
+    /// A device does not hold what it must.
+    #[error(
+        "device {device} has {}, of which {:.0} % may be taken; {} are taken by weights and others and {} are kept for \
+         activations, so {} are left and its KV cache holds {tokens} tokens, but {wanted} are asked for: lower \
+         --max-model-len, --kv-memory, --max-num-batched-tokens or --max-num-seqs, raise --gpu-memory-utilization, or name \
+         more --devices",
+        gib(*total), share * 100.0, gib(*taken), gib(*reserve), gib(*left)
+    )]
+    DeviceMemory {
+        /// The device's place among those of the model.
+        device: usize,
+        /// Its bytes.
+        total: usize,
+        /// The share of them that may be taken.
+        share: f64,
+        /// Bytes that are taken already.
+        taken: usize,
+        /// Bytes that are kept for a step's activations.
+        reserve: usize,
+        /// Bytes that are left for the KV cache.
+        left: usize,
+        /// Tokens that these hold.
+        tokens: usize,
+        /// Tokens that they must hold: the context, or the cache that was asked for.
+        wanted: usize,
+    },
+    /// A share of a device's memory is out of range.
+    #[error(
+        "gpu_memory_utilization is {0}, but must be {least} to {most}",
+        least = UTILIZATION_RANGE.start(),
+        most = UTILIZATION_RANGE.end()
+    )]
+    Utilization(f64),
     /// A share of the cache is out of range.
     #[error("the KV quota of {name:?} is {share}, but shares must be above 0 and below 1 in all")]
     Quota {
@@ -112,8 +176,13 @@ pub enum EngineError {
     Thread(#[from] std::io::Error),
 }
 
+/// Bytes as a person reads them.
+fn gib(bytes: usize) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
+}
+
 impl EngineConfig {
-    /// Blocks of the cache.
+    /// Blocks of the cache, as far as no device's memory bounds them.
     ///
     /// # Errors
     /// [`EngineError::KvMemory`] when not one fits, [`EngineError::Zero`] when a size is zero.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustc_hash::FxHashMap;
 use sconce_kv::{KvCacheConfig, KvCacheManager, Salt};
-use sconce_model::{Executor, ExecutorBounds, KvCache, ModelError, StepOutcome, Ticket};
+use sconce_model::{DeviceMemory, Executor, ExecutorBounds, KvCache, Llama, ModelError, StepOutcome, Ticket};
 use sconce_sched::{Scheduler, SchedulerConfig, SchedulerStats, SequenceId, StepPlan};
 use sconce_text::{ChatTemplate, Tokenizer};
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -21,6 +21,7 @@ use crate::end::{self, EngineEnd, SayPanickedOnDrop};
 use crate::event::GenerationError;
 use crate::handle::{CacheShares, Command, EngineHandle, ModelInfo, Shared};
 use crate::load::LoadedModel;
+use crate::memory::{self, StageMemory};
 use crate::metrics::EngineMetrics;
 use crate::runner::ModelRunner;
 use crate::stream::Stream;
@@ -72,24 +73,14 @@ impl EngineThread {
 /// [`EngineError`] naming what is out of range, or what could not be allocated.
 pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle, EngineThread), EngineError> {
     let LoadedModel { llama, tokenizer, template } = model;
-    let num_blocks = config.num_blocks(llama.config())?;
+    let llama = llama.with_activation(config.activation)?;
+    let num_blocks = num_blocks(config, &llama)?;
     let salt_key = random_key();
     let quotas = quotas(config, num_blocks, &salt_key)?;
     let common_blocks = num_blocks - quotas.iter().map(|(_, blocks)| blocks).sum::<usize>().min(num_blocks);
     let shares = cache_shares(config, &quotas, common_blocks);
     let largest_share = quotas.iter().map(|&(_, blocks)| blocks).fold(common_blocks, usize::max);
-    let wanted_context = config.context_length(llama.config());
-    if let Some(asked) = config.max_model_len.filter(|asked| *asked > wanted_context) {
-        tracing::warn!(asked, context_length = wanted_context, "max_model_len is more than the model's context");
-    }
-    let context_length = wanted_context.min(largest_share * config.block_size);
-    if context_length < wanted_context {
-        tracing::warn!(
-            context_length,
-            wanted_context,
-            "the KV cache is too small for the context; give it more memory"
-        );
-    }
+    let context_length = context_length(config, &llama, largest_share * config.block_size);
     let kv_config = KvCacheConfig { num_blocks, block_size: config.block_size, hash_key: random_key(), quotas };
     KvCacheManager::new(&kv_config)?;
     let scheduler_config = SchedulerConfig {
@@ -155,6 +146,43 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
     };
     let thread = std::thread::Builder::new().name("sconce-engine".into()).spawn(body)?;
     Ok((handle, EngineThread(thread)))
+}
+
+/// The longest sequence by model, configuration and what one tenant's share of the cache holds; says when it is shorter than
+/// was asked for.
+fn context_length(config: &EngineConfig, llama: &Llama, cache_tokens: usize) -> usize {
+    let wanted_context = config.context_length(llama.config());
+    if let Some(asked) = config.max_model_len.filter(|asked| *asked > wanted_context) {
+        tracing::warn!(asked, context_length = wanted_context, "max_model_len is more than the model's context");
+    }
+    let context_length = wanted_context.min(cache_tokens);
+    if context_length < wanted_context {
+        tracing::warn!(
+            context_length,
+            wanted_context,
+            "the KV cache is too small for the context; give it more memory"
+        );
+    }
+    context_length
+}
+
+/// Blocks of the cache: on cards within what the driver says of them now that the weights are loaded.
+fn num_blocks(config: &EngineConfig, llama: &Llama) -> Result<usize, EngineError> {
+    let memory = llama.devices().memory()?;
+    // These are checked before anything else, whatever the device.
+    let on_the_host = config.num_blocks(llama.config())?;
+    if memory.is_empty() {
+        return Ok(on_the_host);
+    }
+    let stages: Vec<StageMemory> = memory
+        .iter()
+        .zip(llama.stage_layers())
+        .map(|(device, layers)| {
+            let DeviceMemory { total_bytes, free_bytes } = *device;
+            StageMemory { total_bytes, free_bytes, layers }
+        })
+        .collect();
+    memory::num_blocks(config, llama.config(), &stages)
 }
 
 fn shared(model: ModelInfo, tokenizer: Arc<Tokenizer>, template: Option<ChatTemplate>, shares: CacheShares) -> Shared {

@@ -16,12 +16,13 @@ mod event;
 mod faults;
 mod handle;
 mod load;
+mod memory;
 mod metrics;
 mod request;
 mod runner;
 mod stream;
 
-pub use config::{DEFAULT_KV_BYTES, EngineConfig, EngineError};
+pub use config::{DEFAULT_KV_BYTES, DeviceKind, EngineConfig, EngineError};
 pub use end::EngineEnd;
 pub use engine::{EngineThread, start};
 pub use event::{
@@ -29,8 +30,9 @@ pub use event::{
 };
 pub use handle::{CanaryError, EVENT_CAPACITY, EngineHandle, ModelInfo};
 pub use load::LoadedModel;
+pub use memory::UTILIZATION_RANGE;
 pub use metrics::{EngineMetrics, FinishLabel};
 pub use request::{GenerateRequest, MAX_CHOICES, MAX_PRIORITY, MAX_STOP_BYTES, MAX_STOP_STRINGS, SubmitError};
 pub use sconce_model::sampling::SamplingParams;
-pub use sconce_model::{Devices, KvCacheDtype};
+pub use sconce_model::{Activation, Devices, KvCacheDtype};
 pub use sconce_text::{ChatTemplate, Conversation, Special, Tokenizer};

@@ -195,8 +195,8 @@ DEVICE void paged_prefill(const AttentionArguments& arguments) {
         load_rows<float>(static_cast<const C*>(arguments.value_cache), starts, head_dim, arguments.vectors != 0, tile,
                          stride, thread_x(), PREFILL_THREADS);
         barrier();
+        // The next tile is loaded behind the barrier that follows its places.
         take_values(tile, shares, head_dim, state);
-        barrier();
     }
     finish(arguments, rows, heads, state);
 }

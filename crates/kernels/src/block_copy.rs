@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Tensor};
 
 use crate::error::{KernelError, Result};
-use crate::storage::contiguous_range;
+use crate::storage::{contiguous_range, expect_shape};
 
 const OPERATION: &str = "block_copy";
 
@@ -18,19 +18,23 @@ pub struct BlockCopy {
     pub slots: u32,
 }
 
-/// Runs `copies` in order on a cache tensor `[num_blocks, block_size, heads, head_dim]`.
+/// Runs `copies` in order on each of some cache tensors `[num_blocks, block_size, heads, head_dim]` of one shape.
 ///
 /// # Errors
-/// When a block does not exist or `slots` is larger than a block; nothing is copied then.
-pub fn block_copy(cache: &Tensor, copies: &[BlockCopy]) -> std::result::Result<(), KernelError> {
-    let [num_blocks, block_size, heads, head_dim] = *cache.dims() else {
+/// When the shapes differ, a block does not exist or `slots` is larger than a block; nothing is copied then.
+pub fn block_copy(caches: &[&Tensor], copies: &[BlockCopy]) -> std::result::Result<(), KernelError> {
+    let Some(first) = caches.first() else { return Ok(()) };
+    let [num_blocks, block_size, heads, head_dim] = *first.dims() else {
         return Err(KernelError::Shape {
             operation: OPERATION,
-            argument: "cache",
+            argument: "caches",
             expected: "[num_blocks, block_size, heads, head_dim]".to_string(),
-            actual: cache.dims().to_vec(),
+            actual: first.dims().to_vec(),
         });
     };
+    for cache in caches {
+        expect_shape(cache, first.dims(), OPERATION, "caches")?;
+    }
     for (index, copy) in copies.iter().enumerate() {
         check("copies.src", index, copy.src, num_blocks.saturating_sub(1))?;
         check("copies.dst", index, copy.dst, num_blocks.saturating_sub(1))?;
@@ -39,15 +43,21 @@ pub fn block_copy(cache: &Tensor, copies: &[BlockCopy]) -> std::result::Result<(
     if num_blocks == 0 || copies.is_empty() {
         return Ok(());
     }
-    match cache.device() {
-        Device::Cpu => {
-            let (slot, block) = (heads * head_dim, block_size * heads * head_dim);
-            Ok(cache.inplace_op1(&CopyBlocks { copies, slot, block })?)
+    // Those of one device side by side share what must be brought there.
+    for caches in caches.chunk_by(|left, right| left.device().same_device(right.device())) {
+        match caches[0].device() {
+            Device::Cpu => {
+                let (slot, block) = (heads * head_dim, block_size * heads * head_dim);
+                for cache in caches {
+                    cache.inplace_op1(&CopyBlocks { copies, slot, block })?;
+                }
+            }
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => crate::cuda::operations::block_copy(caches, copies)?,
+            _ => return Err(KernelError::Device { operation: OPERATION, argument: "caches" }),
         }
-        #[cfg(feature = "cuda")]
-        Device::Cuda(_) => crate::cuda::operations::block_copy(cache, copies),
-        _ => Err(KernelError::Device { operation: OPERATION, argument: "cache" }),
     }
+    Ok(())
 }
 
 fn check(argument: &'static str, index: usize, value: u32, most: usize) -> Result<()> {

@@ -9,6 +9,15 @@ use crate::error::ModelError;
 /// More devices than one machine has.
 const MAX_DEVICES: usize = 16;
 
+/// What a driver says of a card's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// Bytes in all.
+    pub total_bytes: usize,
+    /// Bytes that nobody has taken.
+    pub free_bytes: usize,
+}
+
 /// At least one device, in the order in which a token passes them. All are of one kind; the CPU may stand there several
 /// times, so that several stages can be tested without a card.
 #[derive(Debug, Clone)]
@@ -74,6 +83,22 @@ impl Devices {
     #[must_use]
     pub fn are_cuda(&self) -> bool {
         self.first().is_cuda()
+    }
+
+    /// The memory of each card, as its driver tells it now; nothing for the CPU, whose memory is not ours to share out.
+    ///
+    /// # Errors
+    /// What the driver reported.
+    pub fn memory(&self) -> Result<Vec<DeviceMemory>, ModelError> {
+        #[cfg(feature = "cuda")]
+        if self.are_cuda() {
+            let memory = |device| {
+                let facts = sconce_kernels::cuda::facts(device)?;
+                Ok(DeviceMemory { total_bytes: facts.total_bytes, free_bytes: facts.free_bytes })
+            };
+            return self.0.iter().map(memory).collect();
+        }
+        Ok(Vec::new())
     }
 
     /// All of them, in order; never empty.

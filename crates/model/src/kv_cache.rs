@@ -151,11 +151,8 @@ impl KvCache {
     /// # Errors
     /// Names the copy whose block or number of slots does not exist; nothing is copied then.
     pub fn copy_blocks(&mut self, copies: &[BlockCopy]) -> Result<(), ModelError> {
-        for layer in &self.layers {
-            block_copy(&layer.keys, copies)?;
-            block_copy(&layer.values, copies)?;
-        }
-        Ok(())
+        let caches: Vec<_> = self.layers.iter().flat_map(|layer| [&layer.keys, &layer.values]).collect();
+        Ok(block_copy(&caches, copies)?)
     }
 
     /// Checks that the cache was made for this shape of model.

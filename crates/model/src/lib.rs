@@ -21,7 +21,7 @@ mod tensors;
 
 pub use batch::ForwardBatch;
 pub use config::{LlamaConfig, RopeConfig};
-pub use devices::Devices;
+pub use devices::{DeviceMemory, Devices};
 pub use error::ModelError;
 pub use executor::{Draw, Executor, ExecutorBounds, PendingToken, Step, StepOutcome, Ticket};
 pub use gguf::{GgufError, GgufFile, Metadata};

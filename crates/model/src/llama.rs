@@ -147,6 +147,11 @@ impl Llama {
         &self.devices
     }
 
+    /// Layers on each device, in order.
+    pub fn stage_layers(&self) -> impl Iterator<Item = usize> {
+        self.stages.iter().map(|stage| stage.layers.len())
+    }
+
     /// The device of each stage, in order.
     #[cfg(feature = "cuda")]
     pub(crate) fn stage_devices(&self) -> impl Iterator<Item = &Device> {

@@ -148,7 +148,7 @@ impl Backend for TensorBackend {
 
     fn block_copy(&self, case: &BlockCopyCase<'_>) -> Result<Vec<f32>, String> {
         let cache = self.cache(case.cache, case.shape, case.cache_type)?;
-        block_copy(&cache, case.copies).map_err(|error| error.to_string())?;
+        block_copy(&[&cache], case.copies).map_err(|error| error.to_string())?;
         values(&cache)
     }
 

@@ -118,17 +118,10 @@ impl AttentionPlan {
     /// first, so that no block starts a long one last.
     ///
     /// # Errors
-    /// When a head is longer than the kernels are compiled for.
+    /// When the kernels are not compiled for the shape: heads of 1 to 256 numbers, query heads a multiple of the key heads,
+    /// activations in F32 or BF16.
     pub fn new(batch: &PagedBatch, shape: AttentionShape, multiprocessors: u32) -> Result<Self, KernelError> {
-        if shape.head_dim > LONGEST_HEAD {
-            return Err(KernelError::OutOfRange {
-                operation: "paged_attention",
-                argument: "head_dim",
-                index: 0,
-                value: shape.head_dim as u64,
-                expected: format!("at most {LONGEST_HEAD}"),
-            });
-        }
+        shape.check()?;
         let rows_per_tile = shape.rows_per_tile() as usize;
         let (mut decode, mut tiles) = (Vec::new(), Vec::new());
         for (index, sequence) in batch.sequences.iter().enumerate() {
@@ -269,6 +262,29 @@ impl AttentionPlan {
 }
 
 impl AttentionShape {
+    fn check(&self) -> Result<(), KernelError> {
+        const OPERATION: &str = "paged_attention";
+        let refuse = |argument, value: usize, expected: String| {
+            Err(KernelError::OutOfRange { operation: OPERATION, argument, index: 0, value: value as u64, expected })
+        };
+        if !(1..=LONGEST_HEAD).contains(&self.head_dim) {
+            return refuse("head_dim", self.head_dim, format!("from 1 to {LONGEST_HEAD}"));
+        }
+        if self.kv_heads == 0 || self.heads == 0 || !self.heads.is_multiple_of(self.kv_heads) {
+            return refuse("heads", self.heads, format!("a multiple of the {} key heads", self.kv_heads));
+        }
+        if self.activation == ElementType::F16 {
+            let actual = self.activation.suffix().to_string();
+            return Err(KernelError::ElementType {
+                operation: OPERATION,
+                argument: "query",
+                expected: "f32 or bf16",
+                actual,
+            });
+        }
+        Ok(())
+    }
+
     fn group(&self) -> u32 {
         (self.heads / self.kv_heads) as u32
     }
@@ -414,6 +430,15 @@ mod tests {
                 }
             }
         }
-        assert!(AttentionPlan::new(&batch(&[]), shape(1, 1, 257), 1).is_err());
+    }
+
+    #[test]
+    fn shapes_that_no_kernel_is_compiled_for_are_refused() {
+        let half = AttentionShape { activation: ElementType::F16, ..shape(1, 1, 64) };
+        let uneven = AttentionShape { heads: 5, ..shape(2, 2, 64) };
+        let none = AttentionShape { heads: 0, kv_heads: 0, ..shape(1, 1, 64) };
+        for wrong in [shape(1, 1, 257), shape(1, 1, 0), half, uneven, none] {
+            assert!(AttentionPlan::new(&batch(&[]), wrong, 1).is_err(), "{wrong:?}");
+        }
     }
 }

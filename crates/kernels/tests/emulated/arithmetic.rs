@@ -162,7 +162,7 @@ fn angles_keep_their_digits_at_any_position() {
         let position = random.below(1 << 24) as u32;
         let frequency = f64::from(random.signed().abs());
         let (angle, exact) = (f64::from(kernels::reduced_angle(position, frequency)), f64::from(position) * frequency);
-        assert!(angle.abs() < 3.1416, "{angle}");
+        assert!(angle.abs() < std::f64::consts::PI + 1e-6, "{angle}");
         let error = (angle.cos() - exact.cos()).abs().max((angle.sin() - exact.sin()).abs());
         assert!(error < 2e-7, "position {position}, frequency {frequency}: {error}");
     }

@@ -1,9 +1,8 @@
-//! Paged attention of mixed sequences against the reference, and bit for bit against itself in other chunks and blocks.
+//! Paged attention bit for bit against itself in other chunks and among others, and what it refuses.
 
 use candle_core::{DType, Device, Tensor};
-use sconce_kernels::{PagedBatch, PagedBatchParts, paged_attention, reference};
-
-use crate::random::Random;
+use sconce_kernels::checks::Random;
+use sconce_kernels::{PagedBatch, PagedBatchParts, paged_attention};
 
 #[derive(Clone, Copy)]
 struct Shape {
@@ -59,65 +58,6 @@ fn cache(random: &mut Random, shape: Shape, dtype: DType) -> Tensor {
     )
     .and_then(|tensor| tensor.to_dtype(dtype))
     .expect("a cache")
-}
-
-fn compare(members: &[Member], shape: Shape, dtype: DType, seed: u64) {
-    let mut random = Random(seed);
-    let (keys, cached) = (cache(&mut random, shape, dtype), cache(&mut random, shape, dtype));
-    let rows: usize = members.iter().map(|member| member.rows).sum();
-    let width = shape.kv_heads * shape.group * shape.head_dim;
-    let queries: Vec<f32> = random.vector(rows * width).iter().map(|value| value * 4.0).collect();
-    let query = Tensor::from_slice(&queries, (rows, width), &Device::Cpu).expect("a tensor");
-    let found = values(&paged_attention(&query, &keys, &cached, &batch_of(members, shape)).expect("fitting shapes"));
-    let (keys, cached) = (values(&keys), values(&cached));
-    let mut row = 0;
-    for member in members {
-        for last in member.keys - member.rows..member.keys {
-            for head in 0..shape.kv_heads * shape.group {
-                let gather = |cache: &[f32]| -> Vec<f64> {
-                    let place = |position: usize| {
-                        let slot = member.blocks[position / shape.block_size] as usize * shape.block_size
-                            + position % shape.block_size;
-                        (slot * shape.kv_heads + head / shape.group) * shape.head_dim
-                    };
-                    (0..=last)
-                        .flat_map(|position| cache[place(position)..][..shape.head_dim].iter().map(|v| f64::from(*v)))
-                        .collect()
-                };
-                let start = row * width + head * shape.head_dim;
-                let query: Vec<f64> = queries[start..][..shape.head_dim].iter().map(|v| f64::from(*v)).collect();
-                let expected = reference::attention(&query, &gather(&keys), &gather(&cached));
-                for (found, expected) in found[start..].iter().zip(&expected) {
-                    assert!(
-                        (f64::from(*found) - expected).abs() < 2e-6,
-                        "row {row}, head {head}: {found} instead of {expected}"
-                    );
-                }
-            }
-            row += 1;
-        }
-    }
-}
-
-#[test]
-fn mixed_sequences_agree_with_the_reference_over_odd_sizes() {
-    let shapes = [(1, 1, 2, 1), (3, 2, 10, 5), (2, 4, 8, 8), (1, 8, 32, 16), (4, 1, 17, 32), (2, 3, 64, 7)];
-    for (seed, (kv_heads, group, head_dim, block_size)) in shapes.into_iter().enumerate() {
-        for dtype in [DType::F32, DType::F16, DType::BF16] {
-            let shape = Shape { kv_heads, group, head_dim, block_size, num_blocks: 200 };
-            let blocks = |first: u32, keys: usize| {
-                (0..keys.div_ceil(block_size) as u32).map(|i| (first + 7 * i) % 200).collect()
-            };
-            let members = [
-                Member { rows: 1, keys: 1, blocks: blocks(3, 1) },
-                Member { rows: 1, keys: 97, blocks: blocks(11, 97) },
-                Member { rows: 35, keys: 35, blocks: blocks(50, 35) },
-                Member { rows: 18, keys: 131, blocks: blocks(90, 131) },
-                Member { rows: 2, keys: 33, blocks: blocks(11, 33) },
-            ];
-            compare(&members, shape, dtype, seed as u64);
-        }
-    }
 }
 
 #[test]

@@ -1,7 +1,6 @@
-//! Each kernel against its scalar reference over odd sizes, in one binary.
+//! Each kernel on the CPU against its scalar reference, and what only the CPU promises, in one binary.
 
 mod attention;
 mod checks;
 mod matmul;
-mod random;
 mod rows;

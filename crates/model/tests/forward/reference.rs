@@ -47,6 +47,9 @@ fn float_weights_agree_with_the_naive_forward() {
     }
     let found = difference(&Tiny::of(GgmlDType::F32), KvCacheDtype::F16).worst;
     assert!(found < 5e-3, "a half-precision cache: {found}");
+    // Three bits less of a number, so eight times the difference.
+    let found = difference(&Tiny::of(GgmlDType::F32), KvCacheDtype::Bf16).worst;
+    assert!(found < 4e-2, "a cache of bf16: {found}");
 }
 
 #[test]
