@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &BenchAgreeArguments) -> Result<ExitCode> {
         "devices": arguments.devices.to_string(),
         "seed": seed,
     });
-    findings::conclude(about, &found, arguments.out.as_deref())
+    findings::conclude(&about, &found, arguments.out.as_deref())
 }
 
 fn activations(arguments: &BenchAgreeArguments) -> Vec<Activation> {
@@ -114,19 +114,13 @@ impl LogitChecks {
         };
         let mut agreements = Vec::new();
         if let Some(reference) = &self.reference {
-            let compared = agree::with_reference(llama, reference, &self.prompts, dtype, with_cpu)?;
-            agreements.extend(compared.into_iter().map(|agreement| titled("the CPU's logits", agreement)));
+            agreements.extend(agree::with_reference(llama, reference, &self.prompts, dtype, with_cpu)?);
         }
         if self.with_ways {
-            let compared = agree::ways(llama, &self.prompts, dtype, with_itself, self.seed)?;
-            agreements.extend(compared.into_iter().map(|agreement| titled("whole and alone", agreement)));
+            agreements.extend(agree::ways(llama, &self.prompts, dtype, with_itself, self.seed)?);
         }
         Ok(agreements)
     }
-}
-
-fn titled(with: &str, agreement: Agreement) -> Agreement {
-    Agreement { case: format!("{}, with {with}", agreement.case), ..agreement }
 }
 
 fn finding(part: &str, agreement: &Agreement) -> Finding {

@@ -59,7 +59,7 @@ pub(crate) fn head() {
 }
 
 /// Writes the findings, and gives the exit status: a failure when one fails, or when nothing agreed.
-pub(crate) fn conclude(about: Value, findings: &[Finding], out: Option<&Path>) -> Result<ExitCode> {
+pub(crate) fn conclude(about: &Value, findings: &[Finding], out: Option<&Path>) -> Result<ExitCode> {
     let count = |outcome| findings.iter().filter(|finding| finding.outcome == outcome).count();
     let (agree, fail, skipped) = (count(Outcome::Agrees), count(Outcome::Fails), count(Outcome::Skipped));
     println!("\n{agree} agree, {fail} fail, {skipped} skipped");

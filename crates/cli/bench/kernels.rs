@@ -25,7 +25,7 @@ pub(crate) fn run(arguments: &BenchKernelsArguments) -> Result<ExitCode> {
         check_device_on(device, ordinal, seed, &mut found);
     }
     let about = json!({ "sconce": env!("CARGO_PKG_VERSION"), "command": "kernels", "seed": seed });
-    findings::conclude(about, &found, arguments.out.as_deref())
+    findings::conclude(&about, &found, arguments.out.as_deref())
 }
 
 fn check_device_on(device: &Device, ordinal: usize, seed: u64, found: &mut Vec<Finding>) {

@@ -73,11 +73,12 @@ pub fn with_reference(
     let own = Reference::compute(model, prompts, dtype)?;
     let mut agreements = Vec::new();
     for (index, prompt) in prompts.iter().enumerate() {
-        let mut agreement = Agreement::new(format!("a prompt of {}", prompt.tokens.len()), allowed);
+        let mut agreement = Agreement::new(format!("the CPU's logits, a prompt of {}", prompt.tokens.len()), allowed);
         reference.compare(&mut agreement, index, &own.0[index]);
         agreements.push(agreement);
     }
-    let mut mixed = Agreement::new("all prompts in one batch of chunks and lone rows".to_string(), allowed);
+    let mut mixed =
+        Agreement::new("the CPU's logits, all prompts in one batch of chunks and lone rows".to_string(), allowed);
     compare_mixed(model, reference, prompts, dtype, &mut mixed)?;
     agreements.push(mixed);
     Ok(agreements)
@@ -127,7 +128,7 @@ pub fn ways(
     let mut bench = Bench::new(model, prompts, 2, dtype, &mut random)?;
     let [mut by_token, mut by_chunk, mut behind] =
         ["token by token", "in random chunks", "behind a shared and copied prefix"]
-            .map(|case| Agreement::new(case.to_string(), allowed));
+            .map(|case| Agreement::new(format!("whole and alone, {case}"), allowed));
     for (index, prompt) in prompts.iter().enumerate() {
         let length = prompt.tokens.len();
         if (2..=LONGEST_BY_TOKEN).contains(&length) {
@@ -142,7 +143,7 @@ pub fn ways(
         bench.end(fork);
         bench.end(leader);
     }
-    let mut together = Agreement::new("in one batch with the others".to_string(), allowed);
+    let mut together = Agreement::new("whole and alone, in one batch with the others".to_string(), allowed);
     compare_mixed(model, &whole, prompts, dtype, &mut together)?;
     Ok(vec![by_token, by_chunk, behind, together])
 }
