@@ -8,6 +8,7 @@ mod attention;
 mod batch;
 mod block_copy;
 mod block_swap;
+pub mod ceilings;
 pub mod checks;
 #[cfg(feature = "cuda")]
 pub mod cuda;

@@ -67,13 +67,18 @@ pub enum Outcome {
 /// # Errors
 /// The first case that does not agree, in words.
 pub fn run_checks(backend: &dyn Backend, seed: u64) -> Result<Vec<Outcome>, String> {
-    let run = |(operation, check): &(&'static str, Check)| {
-        if backend.lacks().contains(operation) {
-            return Ok(Outcome::Skipped(operation));
+    each_check(backend, seed).map(|(_, outcome)| outcome).collect()
+}
+
+/// The same one by one, by the operation's name: what comes after a failure can still be run.
+pub fn each_check(backend: &dyn Backend, seed: u64) -> impl Iterator<Item = (&'static str, Result<Outcome, String>)> {
+    CHECKS.iter().map(move |&(operation, check)| {
+        if backend.lacks().contains(&operation) {
+            return (operation, Ok(Outcome::Skipped(operation)));
         }
-        check(backend, &mut Random(seed)).map(Outcome::Agrees).map_err(|error| format!("{}: {error}", backend.name()))
-    };
-    CHECKS.iter().map(run).collect()
+        let outcome = check(backend, &mut Random(seed)).map(Outcome::Agrees);
+        (operation, outcome.map_err(|error| format!("{}: {error}", backend.name())))
+    })
 }
 
 /// A random matrix `[outputs, inputs]` in the blocks of a type, and the floats that they stand for.

@@ -79,7 +79,7 @@ impl Backend for TensorBackend {
 
     fn lacks(&self) -> &'static [&'static str] {
         // What only a device needs that computes while the host goes on.
-        &["resolve_tokens"]
+        if self.device.is_cuda() { &[] } else { &["resolve_tokens"] }
     }
 
     fn rms_norm(
@@ -138,8 +138,12 @@ impl Backend for TensorBackend {
             .and_then(|rows| values(&rows))
     }
 
-    fn resolve_tokens(&self, _case: &TokenCase) -> Result<Vec<u32>, String> {
-        Err("the public functions take ids that are known".to_string())
+    fn resolve_tokens(&self, case: &TokenCase) -> Result<Vec<u32>, String> {
+        match &self.device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => crate::cuda::resolve_tokens(&self.device, case).map_err(|error| error.to_string()),
+            _ => Err(format!("{} ids are known before a step on the CPU", case.input_ids.len())),
+        }
     }
 
     fn block_copy(&self, case: &BlockCopyCase<'_>) -> Result<Vec<f32>, String> {
