@@ -37,7 +37,7 @@ pub fn copy_rate(device: &Device, bytes: usize) -> std::result::Result<Ceiling, 
     let copied = 2.0 * (parts * floats * size_of::<f32>()) as f64;
     if let [source] = sources.as_slice() {
         // The target comes from the stream's pool, so that on a card this is the driver's copy and nothing else.
-        return measure(device, copied, 8, || source.copy().map(drop));
+        return measure(device, copied, 8, || source.copy().map(drop).map_err(KernelError::from));
     }
     // Fresh memory would be written twice: the system clears it first.
     let targets = sources.iter().map(Tensor::copy).collect::<std::result::Result<Vec<_>, _>>()?;
@@ -65,7 +65,7 @@ pub fn matmul_rate(device: &Device, side: usize) -> std::result::Result<Ceiling,
     let matrix = || Ok::<_, KernelError>(random(side * side, device)?.reshape((side, side))?.to_dtype(dtype(device))?);
     let (left, right) = (matrix()?, matrix()?);
     let launches = if device.is_cpu() { 1 } else { 8 };
-    measure(device, 2.0 * (side as f64).powi(3), launches, || left.matmul(&right).map(drop))
+    measure(device, 2.0 * (side as f64).powi(3), launches, || left.matmul(&right).map(drop).map_err(KernelError::from))
 }
 
 /// The element type of [`matmul_rate`]: bf16 on a card, summed in f32; f32 on the CPU, which multiplies no bf16.
@@ -84,12 +84,7 @@ fn random(count: usize, device: &Device) -> Result<Tensor> {
 }
 
 /// The rate of something that does `work` at each launch, by the host's clock around so many launches and a wait.
-fn measure(
-    device: &Device,
-    work: f64,
-    launches: u32,
-    mut launch: impl FnMut() -> candle_core::Result<()>,
-) -> Result<Ceiling> {
+fn measure(device: &Device, work: f64, launches: u32, mut launch: impl FnMut() -> Result<()>) -> Result<Ceiling> {
     launch()?;
     wait(device)?;
     let mut rates = Vec::with_capacity(RUNS);

@@ -177,7 +177,7 @@ impl Download {
     ///
     /// # Errors
     /// What went wrong on the card since.
-    pub(super) fn wait(&self, fetch: Fetch) -> std::result::Result<&[u32], KernelError> {
+    pub(super) fn wait(&self, fetch: &Fetch) -> std::result::Result<&[u32], KernelError> {
         let area = &self.areas[fetch.turn];
         area.wait()?;
         let words = area.words.as_slice().map_err(|error| driver_error(error, "reading a download"))?;

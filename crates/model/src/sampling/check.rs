@@ -81,7 +81,7 @@ pub fn check_device(device: &Device, seed: u64) -> Result<Option<DrawReport>, St
         #[cfg(feature = "cuda")]
         Device::Cuda(_) => {
             let mut draw_on = card_draws(device).map_err(|error| error.to_string())?;
-            check_draws(seed, &mut draw_on).map(Some)
+            check_draws(seed, &mut *draw_on).map(Some)
         }
         _ => {
             let _ = seed;
@@ -92,9 +92,7 @@ pub fn check_device(device: &Device, seed: u64) -> Result<Option<DrawReport>, St
 
 /// Draws on a card.
 #[cfg(feature = "cuda")]
-fn card_draws(
-    device: &Device,
-) -> Result<impl FnMut(&[f32], usize, &[Draw<'_>]) -> Result<StepOutcome, ModelError>, ModelError> {
+fn card_draws(device: &Device) -> Result<Box<DrawOn<'static>>, ModelError> {
     use candle_core::Tensor;
     use sconce_kernels::KernelError;
 
@@ -102,13 +100,13 @@ fn card_draws(
     let mut sampler = sconce_kernels::cuda::CardSampler::new(device, most)?;
     let mut batch = super::SamplingBatch::default();
     let device = device.clone();
-    Ok(move |logits: &[f32], vocabulary: usize, draws: &[Draw<'_>]| {
+    Ok(Box::new(move |logits: &[f32], vocabulary: usize, draws: &[Draw<'_>]| {
         let logits = Tensor::from_slice(logits, (draws.len(), vocabulary), &device).map_err(KernelError::from)?;
         batch.pack(draws);
         let fetched = sampler.draw(Some(&logits), batch.words(), batch.counts())?;
         let words = sampler.wait(fetched)?;
         Ok(super::sampled(words.results, words.top))
-    })
+    }))
 }
 
 /// Rows like a model's, rows with ties, wide ones; one in sixteen is broken.
