@@ -36,7 +36,7 @@ const FULL: Plan = Plan {
 };
 
 const QUICK: Plan =
-    Plan { streams: &[1, 4], input: 32, output: 48, prompts: &[64, 200], long: [4, 128], shared: [4, 128] };
+    Plan { streams: &[1, 4], input: 32, output: 160, prompts: &[64, 200], long: [4, 128], shared: [4, 128] };
 
 /// Tokens that each client of a shared context adds to it, and tokens of its answer.
 const QUESTION: u32 = 16;
