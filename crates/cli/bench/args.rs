@@ -25,6 +25,9 @@ pub(crate) struct BenchKernelsArguments {
     /// Devices: cpu, or CUDA devices by number, such as 0 or 0,1.
     #[arg(long, value_name = "LIST", default_value = DEFAULT_DEVICES)]
     pub(crate) devices: DeviceList,
+    /// Operations to check [default: all].
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    pub(crate) operations: Vec<String>,
     /// Seed of the inputs, to repeat a run [default: a new one each time, which is printed].
     #[arg(long)]
     pub(crate) seed: Option<u64>,

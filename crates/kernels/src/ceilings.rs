@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::checks::Random;
 use crate::error::{KernelError, Result};
 
 /// Times that each rate is measured.
@@ -78,9 +79,10 @@ fn dtype(device: &Device) -> DType {
     if device.is_cpu() { DType::F32 } else { DType::BF16 }
 }
 
-/// Random numbers: products of zeros take less power than others, and so run faster.
+/// Random numbers: products of zeros take less power than others, and so run faster. They come from the host, so that no
+/// device needs a generator for them.
 fn random(count: usize, device: &Device) -> Result<Tensor> {
-    Ok(Tensor::rand(-1f32, 1f32, count, device)?)
+    Ok(Tensor::from_vec(Random(count as u64).vector(count), count, device)?)
 }
 
 /// The rate of something that does `work` at each launch, by the host's clock around so many launches and a wait.

@@ -3,6 +3,7 @@
 
 use super::cases::{AttentionCase, BlockCopyCase, EmbeddingCase, MatmulCase, RopeCase, SwapCase, TokenCase};
 use crate::launch::ElementType;
+use crate::weight::WeightType;
 
 /// What a normalization gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +33,11 @@ pub trait Backend {
 
     /// The element type of activations.
     fn activation(&self) -> ElementType;
+
+    /// The type that activations are rounded to before they meet a weight: their own, or a float weight's.
+    fn product_type(&self, _weight_type: WeightType) -> ElementType {
+        self.activation()
+    }
 
     /// Operations of [`CHECKS`](super::CHECKS) that this backend has no way to run: their checks are skipped, and said to be.
     fn lacks(&self) -> &'static [&'static str] {

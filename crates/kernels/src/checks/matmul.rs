@@ -14,7 +14,9 @@ pub(super) fn check(backend: &dyn Backend, random: &mut Random) -> Result<CheckR
     let quantized = [(1, 256, 7), (2, 256, 3), (3, 512, 16), (5, 256, 17), (40, 768, 48), (33, 512, 20)];
     for weight_type in WeightType::ALL {
         let float = weight_type.block_elements() == 1;
-        let allowed = if float { backend.activation().tolerance(1e-6) } else { QUANTIZED_TOLERANCE };
+        // The result is rounded to the product's type, and then to the activations'.
+        let rounded = [backend.activation(), backend.product_type(weight_type)].map(|element| element.tolerance(1e-6));
+        let allowed = if float { rounded[0].max(rounded[1]) } else { QUANTIZED_TOLERANCE };
         for (rows, inputs, outputs) in if float { &floats[..] } else { &quantized[..] } {
             compare(backend, random, &mut errors, weight_type, (*rows, *inputs, *outputs), allowed)?;
         }
@@ -43,6 +45,6 @@ fn compare(
     let activations = backend.activation().round(&random.vector(rows * inputs));
     let found =
         backend.matmul(&MatmulCase { activations: &activations, weight: &weight, weight_type, outputs, inputs })?;
-    let expected = reference::matmul(&activations, &floats, inputs);
+    let expected = reference::matmul(&backend.product_type(weight_type).round(&activations), &floats, inputs);
     errors.compare_squares(&format!("{weight_type:?}, {rows}x{inputs}x{outputs}"), &found, &expected, allowed)
 }

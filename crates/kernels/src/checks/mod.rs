@@ -67,18 +67,18 @@ pub enum Outcome {
 /// # Errors
 /// The first case that does not agree, in words.
 pub fn run_checks(backend: &dyn Backend, seed: u64) -> Result<Vec<Outcome>, String> {
-    each_check(backend, seed).map(|(_, outcome)| outcome).collect()
+    CHECKS.iter().map(|&(operation, check)| run_check(backend, operation, check, seed)).collect()
 }
 
-/// The same one by one, by the operation's name: what comes after a failure can still be run.
-pub fn each_check(backend: &dyn Backend, seed: u64) -> impl Iterator<Item = (&'static str, Result<Outcome, String>)> {
-    CHECKS.iter().map(move |&(operation, check)| {
-        if backend.lacks().contains(&operation) {
-            return (operation, Ok(Outcome::Skipped(operation)));
-        }
-        let outcome = check(backend, &mut Random(seed)).map(Outcome::Agrees);
-        (operation, outcome.map_err(|error| format!("{}: {error}", backend.name())))
-    })
+/// Runs one of [`CHECKS`], if the backend can.
+///
+/// # Errors
+/// The first case that does not agree, in words.
+pub fn run_check(backend: &dyn Backend, operation: &'static str, check: Check, seed: u64) -> Result<Outcome, String> {
+    if backend.lacks().contains(&operation) {
+        return Ok(Outcome::Skipped(operation));
+    }
+    check(backend, &mut Random(seed)).map(Outcome::Agrees).map_err(|error| format!("{}: {error}", backend.name()))
 }
 
 /// A random matrix `[outputs, inputs]` in the blocks of a type, and the floats that they stand for.

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::launch::{AttentionShape, ElementType};
 use crate::{
-    Indices, PagedBatch, Weight, block_copy, embedding, gather_blocks, paged_attention, quant_matmul, rms_norm,
-    rope_kv_write, scatter_blocks, select_rows, silu_mul,
+    Indices, PagedBatch, Weight, WeightType, block_copy, embedding, gather_blocks, paged_attention, quant_matmul,
+    rms_norm, rope_kv_write, scatter_blocks, select_rows, silu_mul,
 };
 
 /// Runs the crate's own functions on a device.
@@ -75,6 +75,16 @@ impl Backend for TensorBackend {
 
     fn activation(&self) -> ElementType {
         self.activation
+    }
+
+    fn product_type(&self, weight_type: WeightType) -> ElementType {
+        // The CPU widens weights instead; see `quant_matmul`.
+        match weight_type {
+            WeightType::F32 if self.device.is_cuda() => ElementType::F32,
+            WeightType::F16 if self.device.is_cuda() => ElementType::F16,
+            WeightType::BF16 if self.device.is_cuda() => ElementType::Bf16,
+            _ => self.activation,
+        }
     }
 
     fn lacks(&self) -> &'static [&'static str] {
