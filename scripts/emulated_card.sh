@@ -40,7 +40,7 @@ build() {
         "$out/kernels.o"
     library libcublas.so.13 libcublas.so.13 'cublas*' "$sources/cublas.cpp" "$out/libcuda.so.1"
     library libcudart.so.13 libcudart.so.13 'cuda*; __cuda*' "$sources/cudart.cpp"
-    library libcurand.so.10 '' 'curand*' "$sources/curand.cpp"
+    library libcurand.so.10 libcurand.so.10 'curand*' "$sources/curand.cpp"
     touch "$out/built"
 }
 

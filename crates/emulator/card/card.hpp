@@ -106,7 +106,9 @@ CUresult call_without_card(const std::function<CUresult()>& body);
 
 // stream.cpp
 std::shared_ptr<Stream> stream_of(CUstream handle);
+// Only launches ask that the stream be the current card's; memory and copies may be put into any stream.
 CUresult put(Stream& stream, Operation operation);
+CUresult put_from_anywhere(Stream& stream, Operation operation);
 CUresult run_until(Stream& stream, uint64_t position);
 CUresult run_all(Card& card);
 void run_some(Card& card);

@@ -36,20 +36,20 @@ CUresult put_copy_between(CUdeviceptr target, CUdeviceptr source, size_t bytes, 
         const auto stream = stream_of(handle);
         if (!stream) return CUDA_ERROR_INVALID_HANDLE;
         if (!named_range(target, bytes) || !named_range(source, bytes)) return CUDA_ERROR_INVALID_VALUE;
-        return put(*stream, Operation{"a copy from card to card", [=] { return copy_between(target, source, bytes); }, nullptr});
+        return put_from_anywhere(*stream, Operation{"a copy from card to card", [=] { return copy_between(target, source, bytes); }, nullptr});
     });
 }
 
 }  // namespace
 
 CUresult cuMemcpyHtoDAsync(CUdeviceptr target, const void* source, size_t bytes, CUstream handle) {
-    return call([&](Card& card) {
+    return call([&](Card&) {
         const auto stream = stream_of(handle);
         if (!stream) return CUDA_ERROR_INVALID_HANDLE;
         if (!named_range(target, bytes)) return CUDA_ERROR_INVALID_VALUE;
-        Card* const owner = &card;
+        Card* const owner = stream->card;
         if (is_page_locked(source)) {
-            return put(*stream, Operation{"a copy to the card",
+            return put_from_anywhere(*stream, Operation{"a copy to the card",
                                           [=] { return copy_to_card(*owner, target, source, bytes); }, nullptr});
         }
         if (stream->capture) {
@@ -58,13 +58,13 @@ CUresult cuMemcpyHtoDAsync(CUdeviceptr target, const void* source, size_t bytes,
         }
         const auto* first = static_cast<const unsigned char*>(source);
         const auto kept = std::make_shared<std::vector<unsigned char>>(first, first + bytes);
-        return put(*stream, Operation{"a copy to the card",
+        return put_from_anywhere(*stream, Operation{"a copy to the card",
                                       [=] { return copy_to_card(*owner, target, kept->data(), bytes); }, nullptr});
     });
 }
 
 CUresult cuMemcpyDtoHAsync(void* target, CUdeviceptr source, size_t bytes, CUstream handle) {
-    return call([&](Card& card) {
+    return call([&](Card&) {
         const auto stream = stream_of(handle);
         if (!stream) return CUDA_ERROR_INVALID_HANDLE;
         if (!named_range(source, bytes)) return CUDA_ERROR_INVALID_VALUE;
@@ -73,8 +73,8 @@ CUresult cuMemcpyDtoHAsync(void* target, CUdeviceptr source, size_t bytes, CUstr
             stream->capture->invalidated = true;
             return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
         }
-        Card* const owner = &card;
-        const CUresult result = put(*stream, Operation{"a copy from the card",
+        Card* const owner = stream->card;
+        const CUresult result = put_from_anywhere(*stream, Operation{"a copy from the card",
                                                        [=] { return copy_from_card(*owner, target, source, bytes); },
                                                        nullptr});
         return result != CUDA_SUCCESS || later ? result : run_until(*stream, stream->submitted);
@@ -90,12 +90,12 @@ CUresult cuMemcpyPeerAsync(CUdeviceptr target, CUcontext, CUdeviceptr source, CU
 }
 
 CUresult cuMemsetD8Async(CUdeviceptr target, unsigned char value, size_t bytes, CUstream handle) {
-    return call([&](Card& card) {
+    return call([&](Card&) {
         const auto stream = stream_of(handle);
         if (!stream) return CUDA_ERROR_INVALID_HANDLE;
         if (!named_range(target, bytes)) return CUDA_ERROR_INVALID_VALUE;
-        Card* const owner = &card;
-        return put(*stream, Operation{"filling memory", [=] {
+        Card* const owner = stream->card;
+        return put_from_anywhere(*stream, Operation{"filling memory", [=] {
                                           expose(*owner);
                                           if (!mapped_range(target, bytes)) return CUDA_ERROR_ILLEGAL_ADDRESS;
                                           std::memset(host(target), value, bytes);

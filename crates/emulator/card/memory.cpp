@@ -140,7 +140,10 @@ Operation free_operation(std::shared_ptr<Allocation> allocation) {
 }
 
 CUresult allocate(Card& card, CUdeviceptr* address, size_t bytes, Stream* stream) {
-    if (!address || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
+    if (!address || bytes == 0) {
+        say("an allocation of %zu bytes is refused", bytes);
+        return CUDA_ERROR_INVALID_VALUE;
+    }
     Graph* graph = stream ? stream->capture.get() : nullptr;
     if (!graph && bytes > free_bytes(card)) return CUDA_ERROR_OUT_OF_MEMORY;
     const auto allocation = reserve(card, bytes);
@@ -158,7 +161,7 @@ CUresult allocate(Card& card, CUdeviceptr* address, size_t bytes, Stream* stream
     } else {
         card.used_bytes += bytes;
     }
-    return put(*stream, Operation{"allocating memory", [allocation] { return map(*allocation); }, nullptr});
+    return put_from_anywhere(*stream, Operation{"allocating memory", [allocation] { return map(*allocation); }, nullptr});
 }
 
 CUresult free_in_capture(Stream& stream, Allocation& allocation) {
@@ -168,7 +171,7 @@ CUresult free_in_capture(Stream& stream, Allocation& allocation) {
         own->named = false;
         graph.freed.push_back(own.get());
         graph.bytes -= own->bytes;
-        return put(stream, free_operation(own));
+        return put_from_anywhere(stream, free_operation(own));
     }
     return CUDA_ERROR_INVALID_VALUE;
 }
@@ -184,10 +187,10 @@ CUresult cuMemAlloc(CUdeviceptr* address, size_t bytes) {
 }
 
 CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream handle) {
-    return call([&](Card& card) {
+    return call([&](Card&) {
         const auto stream = stream_of(handle);
         if (!stream) return CUDA_ERROR_INVALID_HANDLE;
-        return allocate(card, address, bytes, stream.get());
+        return allocate(*stream->card, address, bytes, stream.get());
     });
 }
 
@@ -204,16 +207,17 @@ CUresult cuMemFree(CUdeviceptr address) {
 }
 
 CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
-    return call([&](Card& card) {
+    return call([&](Card&) {
         const auto stream = stream_of(handle);
         if (!stream) return CUDA_ERROR_INVALID_HANDLE;
+        Card& card = *stream->card;
         Allocation* allocation = find(address);
         if (!allocation || allocation->address != address) return CUDA_ERROR_INVALID_VALUE;
         if (stream->capture) return free_in_capture(*stream, *allocation);
         if (!allocation->named || allocation->card != &card) return CUDA_ERROR_INVALID_VALUE;
         allocation->named = false;
         if (!allocation->of_graph) card.used_bytes -= allocation->bytes;
-        return put(*stream, free_operation(card.allocations.at(address)));
+        return put_from_anywhere(*stream, free_operation(card.allocations.at(address)));
     });
 }
 

@@ -27,7 +27,15 @@ std::shared_ptr<Stream> stream_of(CUstream handle) {
 }
 
 CUresult put(Stream& stream, Operation operation) {
-    if (stream.card != current) return CUDA_ERROR_INVALID_CONTEXT;
+    if (stream.card != current) {
+        say("%s: the stream is of card %d, but card %d is current", operation.what, stream.card->ordinal, current->ordinal);
+        return CUDA_ERROR_INVALID_CONTEXT;
+    }
+    return put_from_anywhere(stream, std::move(operation));
+}
+
+CUresult put_from_anywhere(Stream& stream, Operation operation) {
+    if (stream.card->lost != CUDA_SUCCESS) return stream.card->lost;
     if (stream.capture) {
         if (stream.capture->invalidated) return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
         stream.capture->operations.push_back(std::move(operation));

@@ -1,5 +1,7 @@
 //! The matrix product of activations with a weight of any type. The one door through which the forward multiplies.
 
+#[cfg(feature = "cuda")]
+use candle_core::DType;
 use candle_core::{Device, Tensor};
 
 use crate::error::{KernelError, Result};
@@ -71,16 +73,34 @@ pub fn quant_matmul(activations: &Tensor, weight: &Weight) -> std::result::Resul
 }
 
 /// The product on a card, in the activations' type. Blocks go through candle's kernels: up to 8 rows in the activations' own type,
-/// above that in F32 with a cast on either side. Float weights go through cuBLAS in their own type.
+/// above that in F32 with a cast on either side. Float weights go through cuBLAS.
 #[cfg(feature = "cuda")]
 fn on_card(activations: &Tensor, data: &WeightData) -> Result<Tensor> {
     match data {
         WeightData::Quantized(blocks) => Ok(activations.apply_op1_no_bwd(blocks.tensor.as_ref())?),
-        WeightData::Float(matrix) => {
-            let product = activations.to_dtype(matrix.dtype())?.matmul(&matrix.t()?)?;
-            Ok(product.to_dtype(activations.dtype())?)
-        }
+        WeightData::Float(matrix) => float_on_card(activations, matrix),
     }
+}
+
+/// cuBLAS multiplies matrices of one type only. What is wider stays so: F32 activations are not rounded to a shorter weight's
+/// type, nor is their product; instead the weight is widened, so many outputs at a time that little memory is needed for it.
+#[cfg(feature = "cuda")]
+fn float_on_card(activations: &Tensor, matrix: &Tensor) -> Result<Tensor> {
+    const WIDENED_ELEMENTS: usize = 16 << 20;
+    if activations.dtype() != DType::F32 || matrix.dtype() == DType::F32 {
+        let product = activations.to_dtype(matrix.dtype())?.matmul(&matrix.t()?)?;
+        return Ok(product.to_dtype(activations.dtype())?);
+    }
+    let (outputs, inputs) = matrix_shape(matrix, "quant_matmul", "weight")?;
+    let chunk = (WIDENED_ELEMENTS / inputs.max(1)).max(1);
+    let products = (0..outputs)
+        .step_by(chunk)
+        .map(|first| {
+            let part = matrix.narrow(0, first, chunk.min(outputs - first))?.to_dtype(DType::F32)?;
+            Ok(activations.matmul(&part.t()?)?)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(if let [product] = &products[..] { product.clone() } else { Tensor::cat(&products, 1)?.contiguous()? })
 }
 
 /// How the rows of one product are handed to candle so that each row always meets the same kernel.

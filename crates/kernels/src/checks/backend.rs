@@ -34,11 +34,6 @@ pub trait Backend {
     /// The element type of activations.
     fn activation(&self) -> ElementType;
 
-    /// The type that activations are rounded to before they meet a weight: their own, or a float weight's.
-    fn product_type(&self, _weight_type: WeightType) -> ElementType {
-        self.activation()
-    }
-
     /// Operations of [`CHECKS`](super::CHECKS) that this backend has no way to run: their checks are skipped, and said to be.
     fn lacks(&self) -> &'static [&'static str] {
         &[]

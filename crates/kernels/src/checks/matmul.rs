@@ -1,4 +1,4 @@
-//! The matrix product of every weight type, within what rounding the activations of quantized products costs.
+//! The matrix product of every weight type: floats within rounding, blocks within what rounding the activations costs.
 
 use super::cases::MatmulCase;
 use super::{Backend, CheckReport, Errors, Random};
@@ -8,17 +8,22 @@ use crate::weight::WeightType;
 /// Quantized products round activations to eight bits.
 const QUANTIZED_TOLERANCE: f64 = 2e-2;
 
-pub(super) fn check(backend: &dyn Backend, random: &mut Random) -> Result<CheckReport, String> {
-    let mut errors = Errors::new("matmul", QUANTIZED_TOLERANCE);
-    let floats = [(1, 1, 1), (2, 3, 5), (3, 15, 7), (5, 16, 17), (7, 172, 64), (66, 33, 49), (130, 100, 31)];
-    let quantized = [(1, 256, 7), (2, 256, 3), (3, 512, 16), (5, 256, 17), (40, 768, 48), (33, 512, 20)];
-    for weight_type in WeightType::ALL {
-        let float = weight_type.block_elements() == 1;
-        // The result is rounded to the product's type, and then to the activations'.
-        let rounded = [backend.activation(), backend.product_type(weight_type)].map(|element| element.tolerance(1e-6));
-        let allowed = if float { rounded[0].max(rounded[1]) } else { QUANTIZED_TOLERANCE };
-        for (rows, inputs, outputs) in if float { &floats[..] } else { &quantized[..] } {
-            compare(backend, random, &mut errors, weight_type, (*rows, *inputs, *outputs), allowed)?;
+pub(super) fn check_float(backend: &dyn Backend, random: &mut Random) -> Result<CheckReport, String> {
+    let allowed = backend.activation().tolerance(1e-6);
+    let mut errors = Errors::new("float_matmul", allowed);
+    for weight_type in [WeightType::F32, WeightType::F16, WeightType::BF16] {
+        for shape in [(1, 1, 1), (2, 3, 5), (3, 15, 7), (5, 16, 17), (7, 172, 64), (66, 33, 49), (130, 100, 31)] {
+            compare(backend, random, &mut errors, weight_type, shape, allowed)?;
+        }
+    }
+    Ok(errors.report)
+}
+
+pub(super) fn check_quantized(backend: &dyn Backend, random: &mut Random) -> Result<CheckReport, String> {
+    let mut errors = Errors::new("quantized_matmul", QUANTIZED_TOLERANCE);
+    for weight_type in WeightType::ALL.into_iter().filter(|weight_type| weight_type.block_elements() > 1) {
+        for shape in [(1, 256, 7), (2, 256, 3), (3, 512, 16), (5, 256, 17), (40, 768, 48), (33, 512, 20)] {
+            compare(backend, random, &mut errors, weight_type, shape, QUANTIZED_TOLERANCE)?;
         }
     }
     for (weight_type, inputs) in [
@@ -45,6 +50,6 @@ fn compare(
     let activations = backend.activation().round(&random.vector(rows * inputs));
     let found =
         backend.matmul(&MatmulCase { activations: &activations, weight: &weight, weight_type, outputs, inputs })?;
-    let expected = reference::matmul(&backend.product_type(weight_type).round(&activations), &floats, inputs);
+    let expected = reference::matmul(&activations, &floats, inputs);
     errors.compare_squares(&format!("{weight_type:?}, {rows}x{inputs}x{outputs}"), &found, &expected, allowed)
 }

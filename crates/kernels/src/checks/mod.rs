@@ -50,7 +50,8 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("block_copy", rows::check_block_copy),
     ("block_swap", rows::check_block_swap),
     ("select_rows", rows::check_select_rows),
-    ("matmul", matmul::check),
+    ("float_matmul", matmul::check_float),
+    ("quantized_matmul", matmul::check_quantized),
 ];
 
 /// How the check of one operation ended.

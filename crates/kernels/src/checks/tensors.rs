@@ -77,16 +77,6 @@ impl Backend for TensorBackend {
         self.activation
     }
 
-    fn product_type(&self, weight_type: WeightType) -> ElementType {
-        // The CPU widens weights instead; see `quant_matmul`.
-        match weight_type {
-            WeightType::F32 if self.device.is_cuda() => ElementType::F32,
-            WeightType::F16 if self.device.is_cuda() => ElementType::F16,
-            WeightType::BF16 if self.device.is_cuda() => ElementType::Bf16,
-            _ => self.activation,
-        }
-    }
-
     fn lacks(&self) -> &'static [&'static str] {
         // What only a device needs that computes while the host goes on.
         if self.device.is_cuda() { &[] } else { &["resolve_tokens"] }

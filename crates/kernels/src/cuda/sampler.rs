@@ -81,20 +81,7 @@ impl CardSampler {
         if pending.is_empty() {
             return Ok(());
         }
-        for (index, &[row, draw]) in pending.iter().enumerate() {
-            let (rows, draws) = (ids.len(), self.drawn_before);
-            if row as usize >= rows || draw as usize >= draws {
-                let expected = format!("below {rows}, from a draw below {draws}");
-                let value = u64::from(row);
-                return Err(KernelError::OutOfRange {
-                    operation: OPERATION,
-                    argument: "pending",
-                    index,
-                    value,
-                    expected,
-                });
-            }
-        }
+        self.check_pending(pending, ids.len())?;
         let Some(on_card) = &ids.on_card else {
             return Err(KernelError::Device { operation: OPERATION, argument: "ids" });
         };
@@ -114,6 +101,33 @@ impl CardSampler {
         unsafe {
             run(card, &ResolveTokens { arguments }.launch())
         }
+    }
+
+    /// [`Self::resolve`] for ids that lie on another card than the draws: the host waits for the draws and fills them in itself.
+    ///
+    /// # Errors
+    /// When a row or a draw does not exist, or what went wrong on the card.
+    pub fn resolve_on_host(
+        &self,
+        ids: &mut [u32],
+        pending: &[[u32; 2]],
+        vocabulary: usize,
+    ) -> std::result::Result<(), KernelError> {
+        self.check_pending(pending, ids.len())?;
+        let drawn = self.download.latest(self.drawn_before)?;
+        for &[row, draw] in pending {
+            let token = drawn[draw as usize];
+            ids[row as usize] = if (token as usize) < vocabulary { token } else { 0 };
+        }
+        Ok(())
+    }
+
+    fn check_pending(&self, pending: &[[u32; 2]], rows: usize) -> Result<()> {
+        let draws = self.drawn_before;
+        let is_wrong = |&[row, draw]: &[u32; 2]| row as usize >= rows || draw as usize >= draws;
+        let Some(index) = pending.iter().position(is_wrong) else { return Ok(()) };
+        let (value, expected) = (u64::from(pending[index][0]), format!("below {rows}, from a draw below {draws}"));
+        Err(KernelError::OutOfRange { operation: OPERATION, argument: "pending", index, value, expected })
     }
 
     /// Draws from `logits [draws, vocabulary]`, and begins to bring what was drawn to the host. Without draws it only marks where

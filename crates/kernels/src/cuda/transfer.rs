@@ -147,6 +147,14 @@ impl Download {
         slice_address(&self.words[(self.turn + TURNS - 1) % TURNS], &self.stream)
     }
 
+    /// The first words that were begun to be copied last; waits for them, and leaves the fetch to be waited for as well.
+    ///
+    /// # Errors
+    /// What went wrong on the card since.
+    pub(super) fn latest(&self, length: usize) -> std::result::Result<&[u32], KernelError> {
+        self.wait(Fetch { turn: (self.turn + TURNS - 1) % TURNS, length })
+    }
+
     /// Begins to copy the first words of [`Self::target`] to the host, and turns to the other area.
     ///
     /// # Errors

@@ -96,7 +96,7 @@ impl Backend for Emulated {
 
     fn lacks(&self) -> &'static [&'static str] {
         // Products are candle's, whose kernels are not in the emulator.
-        &["matmul"]
+        &["float_matmul", "quantized_matmul"]
     }
 
     fn rms_norm(

@@ -15,7 +15,7 @@ fn check(backend: Emulated) {
         println!("{outcome:?}");
         match outcome {
             Outcome::Agrees(report) => assert!(report.cases > 0, "{} has cases", report.operation),
-            Outcome::Skipped(operation) => assert_eq!(operation, "matmul", "is in the emulator"),
+            Outcome::Skipped(operation) => assert!(operation.ends_with("matmul"), "{operation} is in the emulator"),
         }
     }
 }

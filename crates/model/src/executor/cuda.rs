@@ -25,7 +25,7 @@ pub(super) struct CudaExecutor {
     sampler: CardSampler,
     draws: SamplingBatch,
     graphs: Graphs,
-    /// A batch padded to the size of a graph; reused by each step.
+    /// A batch padded to the size of a graph, or with its pending tokens filled in; reused by each step.
     padded: ForwardBatch,
 }
 
@@ -125,22 +125,32 @@ impl CudaExecutor {
         let Self { llama, cache, scratch, uploads, sampler, draws, graphs, padded: padded_batch } = self;
         cache.copy_blocks(step.copies)?;
         let rows = step.batch.input_ids.len();
+        let vocabulary = llama.config().vocab_size;
+        let mut pending: Vec<[u32; 2]> = step.pending.iter().map(|pending| [pending.row, pending.draw]).collect();
         let graph = graphs.for_rows(rows).filter(|_| is_lone_rows(step.batch));
         let batch = match graph {
             Some((size, _)) => {
                 padded(step.batch, *size, *scratch, padded_batch);
                 &*padded_batch
             }
+            // Tokens are drawn on the last card and embedded on the first, which does not reach into the memory of the last.
+            None if uploads.len() > 1 && !pending.is_empty() => {
+                padded_batch.clone_from(step.batch);
+                sampler.resolve_on_host(&mut padded_batch.input_ids, &pending, vocabulary)?;
+                pending.clear();
+                &*padded_batch
+            }
             None => step.batch,
         };
         let placed = place(uploads, llama, cache, batch)?;
-        let pending: Vec<[u32; 2]> = step.pending.iter().map(|pending| [pending.row, pending.draw]).collect();
-        sampler.resolve(&placed[0].ids, &pending, llama.config().vocab_size)?;
+        sampler.resolve(&placed[0].ids, &pending, vocabulary)?;
         let logits = match graph {
             Some((_, graph)) => {
                 graph.launch()?;
                 graphs.logits.clone()
             }
+            // Nothing is launched over no rows: a card refuses a grid without blocks and an allocation without bytes.
+            None if rows == 0 => None,
             None => llama.compute(&placed, cache)?,
         };
         draws.pack(step.draws);
