@@ -3,7 +3,6 @@
 
 use super::cases::{AttentionCase, BlockCopyCase, EmbeddingCase, MatmulCase, RopeCase, SwapCase, TokenCase};
 use crate::launch::ElementType;
-use crate::weight::WeightType;
 
 /// What a normalization gives.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::launch::{AttentionShape, ElementType};
 use crate::{
-    Indices, PagedBatch, Weight, WeightType, block_copy, embedding, gather_blocks, paged_attention, quant_matmul,
-    rms_norm, rope_kv_write, scatter_blocks, select_rows, silu_mul,
+    Indices, PagedBatch, Weight, block_copy, embedding, gather_blocks, paged_attention, quant_matmul, rms_norm,
+    rope_kv_write, scatter_blocks, select_rows, silu_mul,
 };
 
 /// Runs the crate's own functions on a device.
