@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use sconce_engine::UTILIZATION_RANGE;
 use sconce_model::synth::{NamedShape, Quantization, SynthError};
 
+use crate::bench::args::{BenchAgreeArguments, BenchCardArguments, BenchKernelsArguments, BenchTableArguments};
 use crate::devices::{DEFAULT_DEVICES, DeviceList};
 use crate::size::Bytes;
 
@@ -38,7 +39,7 @@ pub(crate) enum Command {
     /// Write a GGUF file with random weights of a named shape, to measure speed without a download.
     #[command(after_help = "Example: sconce synth --shape llama-1.1b --quantization q4_k_m /tmp/llama-1.1b.gguf")]
     Synth(SynthArguments),
-    /// Measure: a model in this process, or any OpenAI-compatible server.
+    /// Measure: a device, a model in this process, or any OpenAI-compatible server.
     Bench(BenchArguments),
 }
 
@@ -254,6 +255,17 @@ pub(crate) struct BenchArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
+    /// What a device is, and its measured rates of copies and of a large matrix product.
+    Card(BenchCardArguments),
+    /// Every operation on a device against its scalar reference; exits with 1 when one does not agree.
+    Kernels(BenchKernelsArguments),
+    /// A model on a device against the CPU, a batch against its rows, graphs against eager steps, equal seeds; exits with 1
+    /// when one does not agree.
+    Agree(BenchAgreeArguments),
+    /// The table of figures of a model in this process: streams, prompts, long and shared contexts, beside what the device
+    /// does at best.
+    #[command(after_help = "Example: sconce bench table --model model.gguf --out table.json")]
+    Table(BenchTableArguments),
     /// Prompt and decode rates of a model in this process, over batch sizes.
     #[command(after_help = "Example: sconce bench model --model model.gguf --streams 1,8,16 --out model.json")]
     Model(BenchModelArguments),

@@ -1,5 +1,6 @@
 //! The value of `--devices`: the CPU, or CUDA devices by ordinal.
 
+use std::fmt;
 use std::str::FromStr;
 
 use anyhow::Result;
@@ -36,6 +37,16 @@ impl DeviceList {
             Self::Cpu(stages) => Devices::new(vec![Device::Cpu; *stages])?,
             Self::Cuda(ordinals) => Devices::cuda(ordinals)?,
         })
+    }
+}
+
+impl fmt::Display for DeviceList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = match self {
+            Self::Cpu(stages) => vec!["cpu".to_string(); *stages],
+            Self::Cuda(ordinals) => ordinals.iter().map(usize::to_string).collect(),
+        };
+        f.write_str(&names.join(","))
     }
 }
 
@@ -81,6 +92,8 @@ mod tests {
         assert_eq!(read("cpu,CPU"), Ok(DeviceList::Cpu(2)));
         assert_eq!(read("0"), Ok(DeviceList::Cuda(vec![0])));
         assert_eq!(read("1, 0"), Ok(DeviceList::Cuda(vec![1, 0])));
+        assert_eq!(read("1, 0").map(|list| list.to_string()), Ok("1,0".to_string()));
+        assert_eq!(DeviceList::Cpu(2).to_string(), "cpu,cpu");
         for (wrong, why) in [
             ("", "is no device"),
             ("gpu", "is no device"),

@@ -15,7 +15,7 @@ mod synth;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use args::{Arguments, BenchCommand, Command};
+use args::{Arguments, Command};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -30,11 +30,7 @@ fn main() -> ExitCode {
         Command::Ask(arguments) => succeed(ask::run(&arguments)),
         Command::Ingest(arguments) => succeed(ingest::run(&arguments)),
         Command::Synth(arguments) => succeed(synth::run(&arguments)),
-        Command::Bench(arguments) => succeed(match arguments.command {
-            BenchCommand::Model(arguments) => bench::model::run(&arguments),
-            BenchCommand::Serve(arguments) => bench::serve::run(&arguments),
-            BenchCommand::Compare(arguments) => bench::serve::compare(&arguments),
-        }),
+        Command::Bench(arguments) => bench::run(&arguments.command),
     };
     match outcome {
         Ok(code) => code,

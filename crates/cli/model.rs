@@ -9,6 +9,7 @@ use sconce_engine::{Activation, EngineConfig, EngineHandle, EngineThread, KvCach
 use crate::args::{
     ActivationDtype, AskArguments, BatchArguments, BenchModelArguments, KvDtype, ModelArguments, ServeArguments,
 };
+use crate::bench::args::BenchTableArguments;
 
 /// An engine with its thread.
 pub(crate) type Started = (EngineHandle, EngineThread);
@@ -43,7 +44,24 @@ pub(crate) fn bench_config(arguments: &BenchModelArguments) -> EngineConfig {
     EngineConfig { max_requests: streams, ..batched(&arguments.model, &arguments.batch) }
 }
 
-fn start(arguments: &ModelArguments, template: Option<&Path>, config: &EngineConfig) -> Result<Option<Started>> {
+/// The bounds of the engine of a table: so many streams at once and sequences of at most so many tokens, unless the options say
+/// otherwise.
+pub(crate) fn table_config(arguments: &BenchTableArguments, streams: usize, longest: usize) -> EngineConfig {
+    let asked = batched(&arguments.model, &arguments.batch);
+    EngineConfig {
+        max_requests: streams,
+        max_num_seqs: arguments.batch.max_num_seqs.map_or(streams, usize::from),
+        max_model_len: asked.max_model_len.or(Some(longest)),
+        ..asked
+    }
+}
+
+/// Starts an engine, if a model is named.
+pub(crate) fn start(
+    arguments: &ModelArguments,
+    template: Option<&Path>,
+    config: &EngineConfig,
+) -> Result<Option<Started>> {
     let Some(path) = arguments.model.as_deref() else { return Ok(None) };
     let template = template.map(|path| {
         std::fs::read_to_string(path).with_context(|| format!("the chat template {} cannot be read", path.display()))

@@ -1,12 +1,38 @@
-//! `sconce bench`: a model in this process, or any server over HTTP.
+//! `sconce bench`: a device, a model in this process, or any server over HTTP.
 
 use std::fs::OpenOptions;
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-pub(crate) mod model;
-pub(crate) mod serve;
+use crate::args::BenchCommand;
+
+mod agree;
+pub(crate) mod args;
+mod card;
+mod engines;
+mod findings;
+mod kernels;
+mod measure;
+mod model;
+mod rows;
+mod serve;
+mod table;
+
+/// Runs a measurement.
+pub(crate) fn run(command: &BenchCommand) -> Result<ExitCode> {
+    match command {
+        BenchCommand::Card(arguments) => card::run(arguments)?,
+        BenchCommand::Kernels(arguments) => return kernels::run(arguments),
+        BenchCommand::Agree(arguments) => return agree::run(arguments),
+        BenchCommand::Table(arguments) => table::run(arguments)?,
+        BenchCommand::Model(arguments) => model::run(arguments)?,
+        BenchCommand::Serve(arguments) => serve::run(arguments)?,
+        BenchCommand::Compare(arguments) => serve::compare(arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
 
 /// Finds out whether results can be written, before minutes are spent on them. Leaves an existing file as it is, and no
 /// empty one behind.

@@ -1,11 +1,10 @@
 //! `sconce bench model`: prompt and decode rates through the engine, without HTTP.
 
-use std::time::{Duration, Instant};
-
 use anyhow::{Context, Result, bail};
-use sconce_engine::{EngineEnd, EngineHandle, GenerateRequest, GenerationEventKind, ModelInfo, SamplingParams};
+use sconce_engine::{EngineEnd, ModelInfo};
 use serde::Serialize;
 
+use super::measure::{PromptSource, decode_rate, prompt_rate};
 use crate::args::BenchModelArguments;
 use crate::{model, progress};
 
@@ -47,7 +46,7 @@ pub(crate) fn run(arguments: &BenchModelArguments) -> Result<()> {
     let runs = (arguments.prompts.len() + arguments.streams.len()) as u64 * u64::from(arguments.repeat);
     let bar = progress::items(runs, "runs");
     let mut rates = Vec::new();
-    let mut source = PromptSource { next: 0, vocabulary: engine.model().vocabulary_size as u64 };
+    let mut source = PromptSource::new(0, engine.model().vocabulary_size);
     // The first step of a process pays for page faults and for learning what a step costs.
     prompt_rate(&engine, source.prompt(longest.min(64)))?;
     for &length in &arguments.prompts {
@@ -57,7 +56,8 @@ pub(crate) fn run(arguments: &BenchModelArguments) -> Result<()> {
     for &streams in &arguments.streams {
         let measured = repeat(arguments.repeat, &bar, || {
             let prompts = (0..streams).map(|_| source.prompt(arguments.stream_prompt)).collect();
-            decode_rate(&engine, prompts, arguments.tokens)
+            let rate = decode_rate(&engine, prompts, arguments.tokens)?;
+            rate.context("the streams did not overlap; ask for more --tokens")
         })?;
         rates.push(summarize("decode", streams, measured));
     }
@@ -126,80 +126,4 @@ fn print_table(rates: &[Rate]) {
         };
         println!("| {name} | {:.1} | {:.1}–{:.1} |", rate.tokens_per_second, rate.range[0], rate.range[1]);
     }
-}
-
-/// Prompts of which none is a prefix of another, so that the cache never helps.
-struct PromptSource {
-    next: u64,
-    vocabulary: u64,
-}
-
-impl PromptSource {
-    fn prompt(&mut self, length: u32) -> Vec<u32> {
-        (0..length)
-            .map(|_| {
-                self.next = self.next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                ((self.next >> 33) % self.vocabulary) as u32
-            })
-            .collect()
-    }
-}
-
-fn request(prompt: Vec<u32>, max_tokens: u32) -> GenerateRequest {
-    let sampling = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
-    GenerateRequest {
-        prompt,
-        n: 1,
-        sampling,
-        max_tokens: Some(max_tokens),
-        ignore_eos: true,
-        ..GenerateRequest::default()
-    }
-}
-
-/// When a stream's tokens came.
-fn drive(engine: &EngineHandle, request: GenerateRequest) -> Result<Vec<Instant>> {
-    let mut generation = engine.generate(request)?;
-    let mut times = Vec::new();
-    while let Some(event) = generation.blocking_next() {
-        match event.kind {
-            GenerationEventKind::Delta { tokens, .. } => times.extend(tokens.iter().map(|_| Instant::now())),
-            GenerationEventKind::Failed { error } => bail!("a stream failed: {error}"),
-            GenerationEventKind::Finished { .. } => return Ok(times),
-            GenerationEventKind::Started { .. } => {}
-        }
-    }
-    bail!("the engine stopped")
-}
-
-fn prompt_rate(engine: &EngineHandle, prompt: Vec<u32>) -> Result<f64> {
-    let (tokens, began) = (prompt.len(), Instant::now());
-    let times = drive(engine, request(prompt, 1))?;
-    let first = times.first().context("no token came")?;
-    Ok(tokens as f64 / (*first - began).as_secs_f64())
-}
-
-/// Tokens per second of all streams from when the last has its first token to when the first has its last.
-fn decode_rate(engine: &EngineHandle, prompts: Vec<Vec<u32>>, tokens: u32) -> Result<f64> {
-    // With their prompts in the cache all streams begin in the same few steps: computed only now, the last prompts would
-    // wait beside those that decode already, and the window would be what is left.
-    for prompt in &prompts {
-        drive(engine, request(prompt.clone(), 1))?;
-    }
-    let streams: Vec<Vec<Instant>> = std::thread::scope(|scope| {
-        let drive = |prompt| scope.spawn(move || drive(engine, request(prompt, tokens)));
-        let threads: Vec<_> = prompts.into_iter().map(drive).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|_| bail!("a client thread panicked"))
-        };
-        threads.into_iter().map(join).collect::<Result<_>>()
-    })?;
-    let begin = streams.iter().filter_map(|times| times.first()).max().context("no token came")?;
-    let end = streams.iter().filter_map(|times| times.last()).min().context("no token came")?;
-    let window = end.saturating_duration_since(*begin);
-    if window < Duration::from_millis(1) {
-        bail!("the streams did not overlap; ask for more --tokens");
-    }
-    let inside = streams.iter().flatten().filter(|time| *time > begin && *time <= end).count();
-    Ok(inside as f64 / window.as_secs_f64())
 }

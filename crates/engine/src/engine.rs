@@ -83,15 +83,7 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
     let context_length = context_length(config, &llama, largest_share * config.block_size);
     let kv_config = KvCacheConfig { num_blocks, block_size: config.block_size, hash_key: random_key(), quotas };
     KvCacheManager::new(&kv_config)?;
-    let scheduler_config = SchedulerConfig {
-        max_num_seqs: config.max_num_seqs,
-        max_num_batched_tokens: config.max_num_batched_tokens.max(config.max_num_seqs),
-        max_model_len: context_length.max(2),
-        step_target: config.step_target,
-        pipeline_depth: config.pipeline_depth,
-        aging: config.priority_aging,
-    };
-    scheduler_config.validate()?;
+    let scheduler_config = scheduler_config(config, context_length)?;
     let cache = KvCache::allocate(&llama, num_blocks, config.block_size, config.kv_cache_dtype)?;
     let info = ModelInfo {
         id: config.model_id.clone(),
@@ -111,12 +103,7 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
         in_engine: Arc::new(AtomicUsize::new(0)),
         limit: config.max_requests,
     };
-    let bounds = ExecutorBounds {
-        max_rows: scheduler_config.max_num_batched_tokens,
-        max_sequences: scheduler_config.max_num_seqs,
-        max_model_len: scheduler_config.max_model_len,
-        enforce_eager: config.enforce_eager,
-    };
+    let bounds = executor_bounds(config, &scheduler_config);
     let runner = ModelRunner::new(Executor::new(llama, cache, bounds)?);
     let (slow_reader_timeout, pipeline_depth) = (config.slow_reader_timeout, config.pipeline_depth);
     let pin_documents = config.pin_documents;
@@ -146,6 +133,29 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
     };
     let thread = std::thread::Builder::new().name("sconce-engine".into()).spawn(body)?;
     Ok((handle, EngineThread(thread)))
+}
+
+fn scheduler_config(config: &EngineConfig, context_length: usize) -> Result<SchedulerConfig, EngineError> {
+    let scheduler_config = SchedulerConfig {
+        max_num_seqs: config.max_num_seqs,
+        max_num_batched_tokens: config.max_num_batched_tokens.max(config.max_num_seqs),
+        max_model_len: context_length.max(2),
+        step_target: config.step_target,
+        pipeline_depth: config.pipeline_depth,
+        aging: config.priority_aging,
+    };
+    scheduler_config.validate()?;
+    Ok(scheduler_config)
+}
+
+/// What the executor must be ready for: the largest step that the scheduler plans.
+fn executor_bounds(config: &EngineConfig, scheduler: &SchedulerConfig) -> ExecutorBounds {
+    ExecutorBounds {
+        max_rows: scheduler.max_num_batched_tokens,
+        max_sequences: scheduler.max_num_seqs,
+        max_model_len: scheduler.max_model_len,
+        enforce_eager: config.enforce_eager,
+    }
 }
 
 /// The longest sequence by model, configuration and what one tenant's share of the cache holds; says when it is shorter than

@@ -7,6 +7,8 @@
 mod attention;
 mod batch;
 mod block_copy;
+mod block_swap;
+pub mod ceilings;
 pub mod checks;
 #[cfg(feature = "cuda")]
 pub mod cuda;
@@ -32,6 +34,7 @@ mod weight;
 pub use attention::paged_attention;
 pub use batch::{PagedBatch, PagedBatchParts};
 pub use block_copy::{BlockCopy, block_copy};
+pub use block_swap::{gather_blocks, scatter_blocks};
 pub use embedding::embedding;
 pub use error::KernelError;
 pub use indices::Indices;

@@ -3,6 +3,7 @@
 //! Invariants: nothing in a file is believed before it is checked; a row's logits are bitwise the same alone, in any batch,
 //! in any chunking, from a cold or a warm prefix; the cache is allocated once. Knows nothing of requests, scheduling or clocks.
 
+pub mod agree;
 mod batch;
 mod config;
 mod devices;
@@ -14,6 +15,7 @@ mod layer;
 mod llama;
 mod logits;
 pub mod sampling;
+mod sizes;
 pub mod synth;
 mod tensors;
 
@@ -27,6 +29,7 @@ pub use kv_cache::{KvCache, KvCacheDtype};
 pub use llama::{Activation, Llama};
 pub use logits::Logits;
 pub use sconce_kernels::{BlockCopy, KernelError};
+pub use sizes::{ModelSizes, Work};
 
 /// One device that layers of a model and their cache live on.
 pub use candle_core::Device;

@@ -129,6 +129,12 @@ impl Llama {
         Ok(Self { activation, ..self })
     }
 
+    /// The element type of its activations.
+    #[must_use]
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
     /// The model's shape.
     #[must_use]
     pub fn config(&self) -> &LlamaConfig {

@@ -9,7 +9,7 @@ use sconce_kernels::launch::{
     DevicePointer, Launch, SAMPLING_NONE, SamplingArguments, SamplingBuffers, SamplingCounts, SamplingResult,
     SamplingRow,
 };
-use sconce_model::sampling::{Sampled, Sampler, SamplingBatch, SamplingError, SamplingParams, sampled};
+use sconce_model::sampling::{Sampled, Sampler, SamplingBatch, SamplingError, SamplingParams, check_draws, sampled};
 use sconce_model::{Draw, StepOutcome};
 
 /// Words behind a buffer's end that nobody may touch, and their value. As a float it is a NaN.
@@ -91,18 +91,24 @@ fn on_device(cases: &[Case], drawn_before: &[u32], threads: Option<u32>, order: 
             pending: *pending,
         })
         .collect();
+    let logits: Vec<f32> = cases.iter().flat_map(|case| case.logits.iter().copied()).collect();
+    drawn(&draws, &logits, drawn_before, threads, order)
+}
+
+/// The same for draws from `logits [draws, vocabulary]`.
+fn drawn(draws: &[Draw<'_>], logits: &[f32], drawn_before: &[u32], threads: Option<u32>, order: u64) -> StepOutcome {
     let mut batch = SamplingBatch::default();
     // A batch is used again and again: nothing of an earlier one may stay.
     batch.pack(&draws[..1]);
-    batch.pack(&draws);
-    let vocabulary = cases[0].logits.len();
+    batch.pack(draws);
+    let vocabulary = logits.len() / draws.len();
     let mut words = Buffer::new(batch.words());
-    let mut logits = Buffer::floats(&cases.iter().flat_map(|case| case.logits.iter().copied()).collect::<Vec<_>>());
+    let mut logits = Buffer::floats(logits);
     let mut workspace = Buffer::poisoned(batch.counts().adjusted_rows as usize * vocabulary);
     let mut before = Buffer::new(drawn_before);
     let mut results = Buffer::poisoned(batch.counts().result_words());
     let mut top = Buffer::poisoned(batch.counts().top_words());
-    let mut drawn = Buffer::poisoned(cases.len());
+    let mut drawn = Buffer::poisoned(draws.len());
     let buffers = SamplingBuffers {
         words: words.pointer(),
         logits: logits.pointer(),
@@ -118,10 +124,13 @@ fn on_device(cases: &[Case], drawn_before: &[u32], threads: Option<u32>, order: 
     run(&launch, order);
     let _ = workspace.read();
     let outcome = sampled(&results.read(), &top.read());
-    let tokens: Vec<u32> =
-        outcome.iter().map(|row| row.as_ref().map_or(SAMPLING_NONE, |sampled| sampled.token)).collect();
-    assert_eq!(drawn.read(), tokens);
+    assert_eq!(drawn.read(), tokens(&outcome));
     outcome
+}
+
+/// The tokens of an outcome, as a step leaves them to the next.
+fn tokens(outcome: &StepOutcome) -> Vec<u32> {
+    outcome.iter().map(|row| row.as_ref().map_or(SAMPLING_NONE, |sampled| sampled.token)).collect()
 }
 
 /// Token, log-probability and likely tokens; or the index and value of what is wrong.
@@ -244,6 +253,20 @@ proptest! {
     ) {
         check(&cases, &drawn_before, threads);
     }
+}
+
+#[test]
+fn the_check_that_a_card_must_pass_is_passed() {
+    let mut before = Vec::new();
+    let report = check_draws(20, &mut |logits, _, draws| {
+        let outcome = drawn(draws, logits, &before, None, 1);
+        before = tokens(&outcome);
+        Ok(outcome)
+    });
+    let report = report.expect("the host's draws");
+    assert!(report.draws > 400 && report.failures > 3, "{report:?}");
+    let none = check_draws(20, &mut |_, _, draws| Ok(vec![Err(SamplingError::NothingAllowed); draws.len()]));
+    assert!(none.is_err());
 }
 
 #[test]

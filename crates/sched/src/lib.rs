@@ -25,6 +25,8 @@
 //! - Only a sequence's own partition pays for it: victims come from there, paused ones first, then the highest rank.
 //! - A prefix that a running sequence is about to compute is computed once: others wait for it, and the next one takes
 //!   over when it is aborted, paused or preempted.
+//! - A step that did not run for lack of memory is taken back at the cost of its largest sequence. Those who wait have
+//!   waited for it in vain, and wait for the others in it anew.
 //! - With one step in flight (`pipeline_depth` 1) a token that is not known yet is a placeholder in the plan; what it
 //!   decides (an end, a block's hash) is committed one step later.
 //! - It knows no tensor, no thread, no I/O and no clock; time is an argument.

@@ -38,12 +38,12 @@ pub async fn serve(listener: TcpListener, state: AppState, shutdown: impl Future
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     let mut engine_end = pin!(engine_end(state.engine.clone()));
-    loop {
+    let drain_timeout = loop {
         // Ended connections are collected here, so that the set does not grow with the server's age.
         while connections.try_join_next().is_some() {}
         let accepted = tokio::select! {
-            () = &mut shutdown => break,
-            () = &mut engine_end => break,
+            () = &mut shutdown => break state.options.drain_timeout,
+            () = &mut engine_end => break LAST_WORDS.min(state.options.drain_timeout),
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((stream, place)) = accepted else { continue };
@@ -59,13 +59,13 @@ pub async fn serve(listener: TcpListener, state: AppState, shutdown: impl Future
             connection.run(stream, service).await;
             drop(place);
         });
-    }
+    };
     drop(listener);
     tracing::info!(connections = connections.len(), "draining");
     state.begin_drain();
     // The receivers may all be gone already; then there is nobody to tell.
     let _ = closing.send(true);
-    drain(&state, &mut connections).await;
+    drain(&state, &mut connections, drain_timeout).await;
     Ok(())
 }
 
@@ -95,14 +95,12 @@ async fn accept(
     }
 }
 
-async fn drain(state: &AppState, connections: &mut JoinSet<()>) {
+async fn drain(state: &AppState, connections: &mut JoinSet<()>, within: Duration) {
     let all_ended = async |connections: &mut JoinSet<()>| {
         while connections.join_next().await.is_some() {}
         // What was begun for a client that has gone is not left half done.
         state.ingest_lane().emptied().await;
     };
-    let has_ended = state.engine.as_ref().is_some_and(EngineHandle::is_stopped);
-    let within = if has_ended { LAST_WORDS.min(state.options.drain_timeout) } else { state.options.drain_timeout };
     if tokio::time::timeout(within, all_ended(connections)).await.is_ok() {
         return;
     }

@@ -68,13 +68,18 @@ pub enum Outcome {
 /// # Errors
 /// The first case that does not agree, in words.
 pub fn run_checks(backend: &dyn Backend, seed: u64) -> Result<Vec<Outcome>, String> {
-    let run = |(operation, check): &(&'static str, Check)| {
-        if backend.lacks().contains(operation) {
-            return Ok(Outcome::Skipped(operation));
-        }
-        check(backend, &mut Random(seed)).map(Outcome::Agrees).map_err(|error| format!("{}: {error}", backend.name()))
-    };
-    CHECKS.iter().map(run).collect()
+    CHECKS.iter().map(|&(operation, check)| run_check(backend, operation, check, seed)).collect()
+}
+
+/// Runs one of [`CHECKS`], if the backend can.
+///
+/// # Errors
+/// The first case that does not agree, in words.
+pub fn run_check(backend: &dyn Backend, operation: &'static str, check: Check, seed: u64) -> Result<Outcome, String> {
+    if backend.lacks().contains(&operation) {
+        return Ok(Outcome::Skipped(operation));
+    }
+    check(backend, &mut Random(seed)).map(Outcome::Agrees).map_err(|error| format!("{}: {error}", backend.name()))
 }
 
 /// A random matrix `[outputs, inputs]` in the blocks of a type, and the floats that they stand for.

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::launch::{AttentionShape, ElementType};
 use crate::{
-    Indices, PagedBatch, Weight, block_copy, embedding, paged_attention, quant_matmul, rms_norm, rope_kv_write,
-    select_rows, silu_mul,
+    Indices, PagedBatch, Weight, block_copy, embedding, gather_blocks, paged_attention, quant_matmul, rms_norm,
+    rope_kv_write, scatter_blocks, select_rows, silu_mul,
 };
 
 /// Runs the crate's own functions on a device.
@@ -79,7 +79,7 @@ impl Backend for TensorBackend {
 
     fn lacks(&self) -> &'static [&'static str] {
         // What only a device needs that computes while the host goes on.
-        &["resolve_tokens", "block_swap"]
+        if self.device.is_cuda() { &[] } else { &["resolve_tokens"] }
     }
 
     fn rms_norm(
@@ -138,8 +138,12 @@ impl Backend for TensorBackend {
             .and_then(|rows| values(&rows))
     }
 
-    fn resolve_tokens(&self, _case: &TokenCase) -> Result<Vec<u32>, String> {
-        Err("the public functions take ids that are known".to_string())
+    fn resolve_tokens(&self, case: &TokenCase) -> Result<Vec<u32>, String> {
+        match &self.device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => crate::cuda::resolve_tokens(&self.device, case).map_err(|error| error.to_string()),
+            _ => Err(format!("{} ids are known before a step on the CPU", case.input_ids.len())),
+        }
     }
 
     fn block_copy(&self, case: &BlockCopyCase<'_>) -> Result<Vec<f32>, String> {
@@ -148,8 +152,15 @@ impl Backend for TensorBackend {
         values(&cache)
     }
 
-    fn block_swap(&self, _case: &SwapCase<'_>) -> Result<Vec<f32>, String> {
-        Err("the public functions keep blocks where they are".to_string())
+    fn block_swap(&self, case: &SwapCase<'_>) -> Result<Vec<f32>, String> {
+        let from = self.cache(case.from, case.shape, case.cache_type)?;
+        let to = self.cache(case.to, case.shape, case.cache_type)?;
+        let on_device = |blocks| Indices::from(blocks).on(&self.device);
+        on_device(case.gathered)
+            .and_then(|blocks| gather_blocks(&from, &blocks))
+            .and_then(|gathered| scatter_blocks(&to, &on_device(case.scattered)?, &gathered))
+            .map_err(|error| error.to_string())?;
+        values(&to)
     }
 
     fn select_rows(

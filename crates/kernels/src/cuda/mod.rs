@@ -8,6 +8,7 @@ pub(crate) mod fault;
 mod graph;
 mod modules;
 pub(crate) mod operations;
+mod resolve_check;
 mod run;
 mod sampler;
 mod step;
@@ -16,5 +17,6 @@ mod transfer;
 
 pub use card::{CardFacts, facts, open, synchronize};
 pub use graph::Graph;
+pub(crate) use resolve_check::resolve_tokens;
 pub use sampler::{CardSampler, DrawnWords, FetchedDraws};
 pub use step::StepUpload;

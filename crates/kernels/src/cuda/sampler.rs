@@ -186,7 +186,7 @@ impl CardSampler {
     /// What went wrong on the card since.
     pub fn wait(&self, draws: FetchedDraws) -> std::result::Result<DrawnWords<'_>, KernelError> {
         let FetchedDraws { fetch, counts } = draws;
-        let words = self.download.wait(fetch)?;
+        let words = self.download.wait(&fetch)?;
         if words.is_empty() {
             return Ok(DrawnWords { results: &[], top: &[] });
         }

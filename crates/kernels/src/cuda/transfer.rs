@@ -152,7 +152,7 @@ impl Download {
     /// # Errors
     /// What went wrong on the card since.
     pub(super) fn latest(&self, length: usize) -> std::result::Result<&[u32], KernelError> {
-        self.wait(Fetch { turn: (self.turn + TURNS - 1) % TURNS, length })
+        self.wait(&Fetch { turn: (self.turn + TURNS - 1) % TURNS, length })
     }
 
     /// Begins to copy the first words of [`Self::target`] to the host, and turns to the other area.
@@ -185,7 +185,7 @@ impl Download {
     ///
     /// # Errors
     /// What went wrong on the card since.
-    pub(super) fn wait(&self, fetch: Fetch) -> std::result::Result<&[u32], KernelError> {
+    pub(super) fn wait(&self, fetch: &Fetch) -> std::result::Result<&[u32], KernelError> {
         let area = &self.areas[fetch.turn];
         area.wait()?;
         let words = area.words.as_slice().map_err(|error| driver_error(error, "reading a download"))?;

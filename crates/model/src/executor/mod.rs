@@ -84,7 +84,7 @@ pub struct Executor(ExecutorKind);
 
 #[derive(Debug)]
 enum ExecutorKind {
-    Host(HostExecutor),
+    Host(Box<HostExecutor>),
     #[cfg(feature = "cuda")]
     Cuda(Box<cuda::CudaExecutor>),
 }
@@ -103,7 +103,7 @@ impl Executor {
         }
         // The CPU takes memory as it goes.
         let _ = bounds;
-        Ok(Self(ExecutorKind::Host(HostExecutor::new(llama, cache))))
+        Ok(Self(ExecutorKind::Host(Box::new(HostExecutor::new(llama, cache)))))
     }
 
     /// Begins a step. On the CPU it has ended when this returns.

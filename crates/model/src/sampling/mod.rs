@@ -2,6 +2,7 @@
 //! What comes out depends on the logits, the parameters, the history, the seed and the position; never on the batch, on
 //! the clock or on the machine's library of mathematics. Knows no sequence and no tensor.
 
+mod check;
 mod device;
 mod params;
 mod penalties;
@@ -11,6 +12,7 @@ mod weights;
 
 use std::cell::RefCell;
 
+pub use check::{DrawOn, DrawReport, check_device, check_draws};
 pub use device::{SamplingBatch, sampled};
 pub use params::{SamplingError, SamplingParams};
 
