@@ -19,9 +19,11 @@ fn main() {
         return;
     }
     println!("cargo:rerun-if-changed=csrc");
-    for variable in ["CUDA_HOME", "PATH"] {
+    for variable in ["CUDA_HOME", "PATH", "CUDA_COMPUTE_CAP"] {
         println!("cargo:rerun-if-env-changed={variable}");
     }
+    // candle compiles its kernels for this capability alone; unset, it asks the card of the machine that builds.
+    println!("cargo:rustc-env=CANDLE_CAPABILITY={}", env::var("CUDA_COMPUTE_CAP").unwrap_or_default());
     let nvcc = nvcc();
     let folder = PathBuf::from(env::var_os("OUT_DIR").expect("set by cargo"));
     let mut sources: Vec<PathBuf> = fs::read_dir("csrc")

@@ -8,11 +8,20 @@ use crate::config::{EngineConfig, EngineError};
 /// The least and the most that may be taken of a device's memory.
 pub const UTILIZATION_RANGE: std::ops::RangeInclusive<f64> = 0.05..=0.98;
 
-/// What cuBLAS asks for on Hopper; less elsewhere.
+/// What cuBLAS asks for on Hopper, less elsewhere; once for its handle and once in graphs.
 const CUBLAS_WORKSPACE_BYTES: usize = 32 << 20;
 
 /// What a float weight that is shorter than its activations is widened in.
 const WIDENED_BYTES: usize = 16 << 20;
+
+/// What candle's products of many rows keep to mend their splits with: 256 tiles of 128 × 128 floats.
+const MENDED_SPLITS_BYTES: usize = 256 * 128 * 128 * 4;
+
+/// What the driver's pool rounds an allocation up to; keys and values of each layer are one each.
+const POOL_GRANULARITY: usize = 2 << 20;
+
+/// Rows of the largest recorded step.
+const LARGEST_GRAPH: usize = 256;
 
 /// An allowance for the graphs of decoding steps, whose kernels' parameters the driver keeps. Not measured yet.
 const GRAPHS_BYTES: usize = 64 << 20;
@@ -68,8 +77,8 @@ impl Reserve {
     /// What the largest step takes on one device.
     pub(crate) fn of(model: &LlamaConfig, config: &EngineConfig, has_output: bool) -> Self {
         let sequences = config.max_num_seqs;
-        // Recorded steps, of a row for each sequence at most, have memory of their own.
-        let recorded = if config.enforce_eager { 0 } else { sequences };
+        // Recorded steps, of as many rows as sequences or a few more, have memory of their own.
+        let recorded = if config.enforce_eager { 0 } else { sequences.next_power_of_two().min(LARGEST_GRAPH) };
         let rows = config.max_num_batched_tokens.max(sequences) + recorded;
         let activation = match config.activation {
             Activation::F32 => 4,
@@ -90,14 +99,16 @@ impl Reserve {
             // A block of 32 numbers of eight bits has two halves beside them.
             products: rows * (widest.next_multiple_of(PADDED_COLUMNS) / 32 * 36 + converted),
             logits: if has_output {
-                (2 * sequences + recorded) * model.vocab_size * 4 + sequences * width * 4
+                (2 * sequences + 2 * recorded) * model.vocab_size * 4 + sequences * width * 4
             } else {
                 0
             },
             fixed: rows * 4 * 4
                 + sequences * (context_blocks + 8) * 4
-                + CUBLAS_WORKSPACE_BYTES
+                + 2 * CUBLAS_WORKSPACE_BYTES
                 + WIDENED_BYTES
+                + MENDED_SPLITS_BYTES
+                + 2 * model.block_count * POOL_GRANULARITY
                 + graphs,
         }
     }
@@ -202,12 +213,12 @@ mod tests {
         assert_eq!(reserve.feed_forward, 10 * 3 * 14_336 * 2);
         assert_eq!(reserve.products, 10 * (14_336 / 32 * 36 + 2 * 14_336 * 4));
         assert_eq!(reserve.logits, 2 * (2 * 128_256 * 4 + 16_384));
-        assert_eq!(reserve.fixed, 10 * 16 + 2 * (4096 + 8) * 4 + (48 << 20));
+        assert_eq!(reserve.fixed, 10 * 16 + 2 * (4096 + 8) * 4 + ((64 + 16 + 16 + 128) << 20));
         assert_eq!(Reserve::of(&model(), &config, false).logits, 0);
         let graphs = EngineConfig { enforce_eager: false, ..config.clone() };
         let graphs = Reserve::of(&model(), &graphs, true);
         assert_eq!(graphs.fixed, reserve.fixed + 2 * 16 + GRAPHS_BYTES);
-        assert_eq!(graphs.logits, reserve.logits + 2 * 128_256 * 4);
+        assert_eq!(graphs.logits, reserve.logits + 2 * 2 * 128_256 * 4);
         assert_eq!(graphs.feed_forward, 12 * 3 * 14_336 * 2);
         let single = EngineConfig { activation: Activation::F32, ..config };
         assert_eq!(Reserve::of(&model(), &single, true).products, 10 * 14_336 / 32 * 36);

@@ -10,6 +10,9 @@ use crate::error::{KernelError, Result};
 /// The oldest compute capability that the kernels are compiled for.
 const OLDEST_CAPABILITY: (i32, i32) = (8, 0);
 
+/// The capability that candle's kernels were compiled for, as `90`; empty when the machine that built them was asked.
+const CANDLE_CAPABILITY: &str = env!("CANDLE_CAPABILITY");
+
 /// What is known of a card.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CardFacts {
@@ -45,6 +48,14 @@ pub fn open(ordinal: usize) -> std::result::Result<Device, KernelError> {
     if capability < OLDEST_CAPABILITY {
         let (major, minor) = capability;
         let detail = format!("card {ordinal} has compute capability {major}.{minor}; 8.0 (Ampere) is the oldest");
+        return Err(KernelError::Driver { detail });
+    }
+    if let Some(built) = foreign_capability(CANDLE_CAPABILITY, capability) {
+        let (major, minor) = capability;
+        let detail = format!(
+            "card {ordinal} has compute capability {major}.{minor}, but candle's kernels in this build are for {built} alone; build it \
+             with CUDA_COMPUTE_CAP={major}{minor}"
+        );
         return Err(KernelError::Driver { detail });
     }
     // SAFETY: everything on this card runs in the one stream that was just made, so the stream's order is all that is needed.
@@ -89,6 +100,31 @@ pub fn synchronize(device: &Device) -> std::result::Result<(), KernelError> {
     card.cuda_stream().synchronize().map_err(|error| driver_error(error, "waiting for the stream"))
 }
 
+/// The capability that a build is for, if it is another than the card's.
+fn foreign_capability(built: &str, (major, minor): (i32, i32)) -> Option<&str> {
+    let digits = built.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    (!digits.is_empty() && digits != format!("{major}{minor}")).then_some(built)
+}
+
+/// Reports what a launch of candle's own left behind: those report nothing by themselves.
+///
+/// # Errors
+/// The runtime's number of the error.
+pub fn check_launches() -> std::result::Result<(), KernelError> {
+    // SAFETY: the runtime declares the function so.
+    #[allow(unsafe_code)]
+    unsafe extern "C" {
+        fn cudaGetLastError() -> i32;
+    }
+    // SAFETY: the function takes nothing and gives a number; the runtime is linked, since candle's kernels need it.
+    #[allow(unsafe_code)]
+    let error = unsafe { cudaGetLastError() };
+    if error == 0 {
+        return Ok(());
+    }
+    Err(KernelError::Driver { detail: format!("a launch of candle's failed with the runtime's error {error}") })
+}
+
 fn capability(card: &CudaDevice) -> Result<(i32, i32)> {
     let stream = card.cuda_stream();
     stream.context().compute_capability().map_err(|error| driver_error(error, "compute_capability"))
@@ -107,4 +143,18 @@ fn keep_freed_memory(card: &CudaDevice) -> Result<()> {
         })
     };
     set.map_err(|error| driver_error(error, "setting up the memory pool"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_for_another_card_is_told_apart() {
+        assert_eq!(foreign_capability("90", (9, 0)), None);
+        assert_eq!(foreign_capability("90a", (9, 0)), None);
+        assert_eq!(foreign_capability("", (8, 6)), None, "the machine that built it was asked");
+        assert_eq!(foreign_capability("90", (8, 6)), Some("90"));
+        assert_eq!(foreign_capability("100", (10, 3)), Some("100"));
+    }
 }

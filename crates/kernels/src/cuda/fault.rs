@@ -46,6 +46,9 @@ fn classify(result: CUresult, detail: String) -> Option<KernelError> {
         | CUDA_ERROR_SYSTEM_NOT_READY
         | CUDA_ERROR_DEVICE_UNAVAILABLE
         | CUDA_ERROR_EXTERNAL_DEVICE
+        | CUDA_ERROR_CONTAINED
+        | CUDA_ERROR_TENSOR_MEMORY_LEAK
+        | CUDA_ERROR_MPS_CLIENT_TERMINATED
         | CUDA_ERROR_UNKNOWN => Some(KernelError::DeviceLost { detail }),
         _ => None,
     }

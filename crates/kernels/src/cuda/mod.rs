@@ -15,7 +15,7 @@ mod step;
 pub(crate) mod tensor;
 mod transfer;
 
-pub use card::{CardFacts, facts, open, synchronize};
+pub use card::{CardFacts, check_launches, facts, open, synchronize};
 pub use graph::Graph;
 pub(crate) use resolve_check::resolve_tokens;
 pub use sampler::{CardSampler, DrawnWords, FetchedDraws};

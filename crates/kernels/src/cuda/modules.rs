@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::CudaDevice;
-use candle_core::cuda_backend::cudarc::driver::{CudaContext, CudaFunction, CudaModule, sys};
+use candle_core::cuda_backend::cudarc::driver::{CudaContext, CudaFunction, CudaModule, DriverError, sys};
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 
 use super::fault::driver_error;
@@ -64,14 +64,25 @@ impl Functions {
         Ok(Self { modules, by_name: Mutex::default() })
     }
 
+    /// Asks each module for a kernel; any other answer than that it is not there is an error.
+    fn find(&self, name: &str) -> Result<CudaFunction> {
+        for module in &self.modules {
+            match module.load_function(name) {
+                Ok(function) => return Ok(function),
+                Err(DriverError(sys::CUresult::CUDA_ERROR_NOT_FOUND)) => {}
+                Err(error) => return Err(driver_error(error, name)),
+            }
+        }
+        Err(KernelError::MissingKernel { kernel: name.to_string() })
+    }
+
     /// A kernel by its name, allowed to use so much shared memory.
     pub(super) fn get(&self, name: &str, shared_bytes: u32) -> Result<CudaFunction> {
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         let function = match by_name.get(name) {
             Some(function) => function.clone(),
             None => {
-                let found = self.modules.iter().find_map(|module| module.load_function(name).ok());
-                let function = found.ok_or_else(|| KernelError::MissingKernel { kernel: name.to_string() })?;
+                let function = self.find(name)?;
                 by_name.insert(name.to_string(), function.clone());
                 function
             }

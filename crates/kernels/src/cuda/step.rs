@@ -30,10 +30,15 @@ impl StepUpload {
         Ok(Self { upload: Upload::new(device, most.layout().words)?, shape, multiprocessors, words: Vec::new() })
     }
 
+    /// Graphs are recorded now that read at these addresses: a step that would move the memory is refused from here on.
+    pub fn fix(&mut self) {
+        self.upload.fix();
+    }
+
     /// Brings a step's arrays to the card, in the order of its stream.
     ///
     /// # Errors
-    /// What the driver reported.
+    /// What the driver reported, or that a fixed memory is too small.
     pub fn place<'a>(
         &mut self,
         ids: &'a [u32],

@@ -54,6 +54,8 @@ pub(super) struct Upload {
     words: Arc<CudaSlice<u32>>,
     areas: [Area; TURNS],
     turn: usize,
+    /// Whether recorded graphs read at the address.
+    is_fixed: bool,
 }
 
 impl Upload {
@@ -70,10 +72,16 @@ impl Upload {
         let area = || Area::new(&stream, capacity, sys::CU_MEMHOSTALLOC_WRITECOMBINED);
         let areas = [area()?, area()?];
         let words = stream.alloc_zeros(capacity).map_err(|error| driver_error(error, "allocating an upload"))?;
-        Ok(Self { stream, words: Arc::new(words), areas, turn: 0 })
+        Ok(Self { stream, words: Arc::new(words), areas, turn: 0, is_fixed: false })
     }
 
-    /// Copies words to the card in the order of its stream, and gives where they lie. It grows when it must, which moves it.
+    /// From now on it stays where it is, whatever is sent.
+    pub(super) fn fix(&mut self) {
+        self.is_fixed = true;
+    }
+
+    /// Copies words to the card in the order of its stream, and gives where they lie. It grows when it must, which moves it,
+    /// unless it is fixed: then more words than there is room for are an error.
     ///
     /// # Errors
     /// What the driver reported.
@@ -81,6 +89,10 @@ impl Upload {
     pub(super) fn send(&mut self, parts: &[&[u32]]) -> Result<CardWords> {
         let length = parts.iter().map(|part| part.len()).sum();
         if length > self.words.len() {
+            if self.is_fixed {
+                let actual = self.words.len();
+                return Err(KernelError::Length { operation: "upload", argument: "words", expected: length, actual });
+            }
             *self = Self::on_stream(self.stream.clone(), usize::next_power_of_two(length))?;
         }
         let area = &mut self.areas[self.turn];

@@ -2,7 +2,7 @@
 //! and played; all others are launched kernel by kernel.
 
 use candle_core::{DType, Tensor};
-use sconce_kernels::cuda::{CardSampler, FetchedDraws, Graph, StepUpload, synchronize};
+use sconce_kernels::cuda::{CardSampler, FetchedDraws, Graph, StepUpload, check_launches, synchronize};
 use sconce_kernels::launch::StepCounts;
 use sconce_kernels::{KernelError, PlacedStep};
 
@@ -13,6 +13,9 @@ use crate::error::ModelError;
 use crate::kv_cache::KvCache;
 use crate::llama::Llama;
 use crate::sampling::{SamplingBatch, sampled};
+
+/// Rows that candle multiplies in its kernels for few.
+const FEW_ROWS: usize = 8;
 
 /// A model on one card, or on several with a stage on each.
 #[derive(Debug)]
@@ -51,13 +54,16 @@ impl CudaExecutor {
     pub(super) fn new(llama: Llama, cache: KvCache, bounds: ExecutorBounds) -> Result<Self, ModelError> {
         let scratch = Scratch { block: cache.scratch_block()?, block_size: cache.block_size() };
         let context = llama.config().context_length.min(bounds.max_model_len).max(1);
+        check_width(&llama, bounds.max_rows)?;
+        // Padding may bring more rows than the scheduler ever does.
+        let rows = bounds.max_rows.max(graph_sizes(bounds.max_sequences)[0]);
         let counts = StepCounts {
-            rows: bounds.max_rows,
-            sequences: bounds.max_rows,
-            logits_rows: bounds.max_rows,
-            decodes: bounds.max_rows,
-            tiles: bounds.max_rows,
-            table_entries: bounds.max_sequences * context.div_ceil(cache.block_size()) + bounds.max_rows,
+            rows,
+            sequences: rows,
+            logits_rows: rows,
+            decodes: rows,
+            tiles: rows,
+            table_entries: bounds.max_sequences * context.div_ceil(cache.block_size()) + rows,
         };
         let shape = llama.attention_shape(&cache);
         let upload = |device| StepUpload::new(device, counts, shape);
@@ -84,16 +90,21 @@ impl CudaExecutor {
         self.cache.block_size()
     }
 
-    /// The largest step, so that whatever grows has grown.
+    /// The largest step of each kind, so that whatever grows has grown: candle keeps a workspace for products of few rows and
+    /// another for those of many, and moving one would leave every graph with the address of the old.
     fn warm_up(&mut self, bounds: ExecutorBounds, context: usize) -> Result<(), ModelError> {
-        let batch = filler(bounds.max_rows, context, bounds.max_sequences, self.scratch);
-        let placed = place(&mut self.uploads, &self.llama, &self.cache, &batch)?;
-        drop(self.llama.compute(&placed, &self.cache)?);
-        self.wait_for_all()
+        for rows in [bounds.max_rows, bounds.max_rows.min(FEW_ROWS)] {
+            let batch = filler(rows, context, bounds.max_sequences, self.scratch);
+            let placed = place(&mut self.uploads, &self.llama, &self.cache, &batch)?;
+            drop(self.llama.compute(&placed, &self.cache)?);
+            self.wait_for_all()?;
+        }
+        Ok(())
     }
 
     fn wait_for_all(&self) -> Result<(), ModelError> {
-        self.llama.stage_devices().try_for_each(synchronize).map_err(ModelError::from)
+        self.llama.stage_devices().try_for_each(synchronize)?;
+        Ok(check_launches()?)
     }
 
     fn record_graphs(&mut self, most: usize) -> Result<(), ModelError> {
@@ -104,20 +115,25 @@ impl CudaExecutor {
         for size in sizes {
             let batch = filler(size, 1, size, self.scratch);
             let placed = place(&mut self.uploads, &self.llama, &self.cache, &batch)?;
-            // Once for real: modules are loaded and workspaces have their size before anything is recorded.
-            drop(self.llama.compute(&placed, &self.cache)?);
-            self.wait_for_all()?;
-            let graph = Graph::record(&device, || -> Result<(), ModelError> {
+            let compute = || -> Result<(), ModelError> {
                 let computed = self.llama.compute(&placed, &self.cache)?;
                 let Some(computed) = computed else { return Ok(()) };
                 Ok(logits.slice_set(&computed, 0, 0).map_err(KernelError::from)?)
-            })?;
+            };
+            // Once for real: modules are loaded and workspaces have their size before anything is recorded.
+            compute()?;
+            self.wait_for_all()?;
+            let graph = Graph::record(&device, compute)?;
+            // And once from the graph: its memory is taken at the first launch, which must not be a request's.
+            graph.launch()?;
+            self.wait_for_all()?;
             self.graphs.by_size.push((size, graph));
         }
         self.graphs.by_size.reverse();
         self.graphs.logits = Some(logits);
+        self.uploads.iter_mut().for_each(StepUpload::fix);
         tracing::debug!(sizes = ?graph_sizes(most), "CUDA graphs are recorded");
-        self.wait_for_all()
+        Ok(())
     }
 
     /// Puts a step into the stream and begins to fetch what it draws.
@@ -153,6 +169,7 @@ impl CudaExecutor {
             None if rows == 0 => None,
             None => llama.compute(&placed, cache)?,
         };
+        check_launches()?;
         draws.pack(step.draws);
         Ok(sampler.draw(logits.as_ref(), draws.words(), draws.counts())?)
     }
@@ -162,6 +179,19 @@ impl CudaExecutor {
         let words = self.sampler.wait(draws)?;
         Ok(sampled(words.results, words.top))
     }
+}
+
+/// Refuses steps whose widest product candle's kernels could not index.
+fn check_width(llama: &Llama, rows: usize) -> Result<(), ModelError> {
+    let config = llama.config();
+    let widest = config.feed_forward_length.max(config.embedding_length).max(config.query_width());
+    let most = i32::MAX as usize / widest.max(1);
+    if rows <= most {
+        return Ok(());
+    }
+    let problem =
+        format!("steps of {rows} tokens are too wide for this model's products on a card; ask for at most {most}");
+    Err(ModelError::Devices { problem })
 }
 
 /// Checks a batch and brings it to the card of every stage.
