@@ -32,7 +32,8 @@ fn model() -> LoadedModel {
 }
 
 fn engine(config: &EngineConfig) -> (EngineHandle, EngineThread) {
-    start(model(), config).expect("the engine starts")
+    let kv_memory_bytes = devices::kv_memory(config.kv_memory_bytes, &devices::devices());
+    start(model(), &EngineConfig { kv_memory_bytes, ..config.clone() }).expect("the engine starts")
 }
 
 fn request(seed: u32, prompt_len: u32, max_tokens: u32) -> GenerateRequest {

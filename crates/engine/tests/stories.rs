@@ -22,8 +22,10 @@ fn stories() -> Option<PathBuf> {
 }
 
 fn engine(config: &EngineConfig) -> Option<(EngineHandle, EngineThread)> {
-    let model = LoadedModel::open(&stories()?, None, &devices::devices()).expect("the model loads");
-    Some(start(model, config).expect("the engine starts"))
+    let devices = devices::devices();
+    let model = LoadedModel::open(&stories()?, None, &devices).expect("the model loads");
+    let kv_memory_bytes = devices::kv_memory(config.kv_memory_bytes, &devices);
+    Some(start(model, &EngineConfig { kv_memory_bytes, ..config.clone() }).expect("the engine starts"))
 }
 
 fn greedy(handle: &EngineHandle, text: &str, max_tokens: u32) -> GenerateRequest {

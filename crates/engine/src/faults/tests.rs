@@ -36,8 +36,10 @@ fn engine(config: &EngineConfig) -> (EngineHandle, EngineThread) {
         vocabulary: None,
     };
     write(&path, &options, &mut |_| {}).expect("written");
-    let model = LoadedModel::open(&path, None, &devices::devices()).expect("the model loads");
-    start(model, config).expect("the engine starts")
+    let devices = devices::devices();
+    let model = LoadedModel::open(&path, None, &devices).expect("the model loads");
+    let kv_memory_bytes = devices::kv_memory(config.kv_memory_bytes, &devices);
+    start(model, &EngineConfig { kv_memory_bytes, ..config.clone() }).expect("the engine starts")
 }
 
 fn depth(pipeline_depth: usize) -> EngineConfig {
