@@ -102,7 +102,7 @@ Kernels all() {
 }  // namespace
 
 CandleKernel candle_kernel(const std::string& name) {
-    static const Kernels kernels = all();
+    static const Kernels& kernels = *new Kernels(all());
     const auto found = kernels.find(name);
     return found == kernels.end() ? nullptr : found->second;
 }

@@ -94,7 +94,7 @@ struct Kernel {
 };
 
 // state.cpp
-extern std::vector<Card> cards;
+extern std::vector<Card>& cards;
 extern thread_local Card* current;
 uint64_t setting(const char* name, uint64_t otherwise);
 uint64_t chance(uint64_t below);

@@ -7,8 +7,9 @@ using namespace card;
 
 namespace {
 
-std::map<CUgraph, std::shared_ptr<Graph>> graphs;
-std::map<CUgraphExec, std::shared_ptr<Graph>> executables;
+// Never destroyed: a thread may still use the card while the process ends.
+auto& graphs = *new std::map<CUgraph, std::shared_ptr<Graph>>;
+auto& executables = *new std::map<CUgraphExec, std::shared_ptr<Graph>>;
 
 // A graph that both of its owners have given up: its addresses mean nothing from now on.
 void forget(const std::shared_ptr<Graph>& graph) {

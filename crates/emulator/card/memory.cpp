@@ -17,7 +17,8 @@ constexpr size_t GRANULARITY = 256;
 constexpr int POISON = 0xFF;
 
 // Page-locked memory by its first byte.
-std::map<uintptr_t, size_t> page_locked;
+// Never destroyed: a thread may still use the card while the process ends.
+auto& page_locked = *new std::map<uintptr_t, size_t>;
 // Whose memory may be touched now: a card does not reach into another's.
 Card* exposed = nullptr;
 

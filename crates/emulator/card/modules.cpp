@@ -20,8 +20,9 @@ struct Module {
     std::vector<Kernel> kernels;
 };
 
-std::map<CUmodule, std::unique_ptr<Module>> modules;
-std::map<CUfunction, Card*> functions;
+// Never destroyed: a thread may still use the card while the process ends.
+auto& modules = *new std::map<CUmodule, std::unique_ptr<Module>>;
+auto& functions = *new std::map<CUfunction, Card*>;
 uint64_t launches = 0;
 
 struct Grid {

@@ -8,7 +8,8 @@
 
 namespace card {
 
-std::vector<Card> cards;
+// Never destroyed: a thread may still use the card while the process ends.
+std::vector<Card>& cards = *new std::vector<Card>;
 thread_local Card* current = nullptr;
 
 namespace {

@@ -8,7 +8,8 @@ namespace card {
 
 namespace {
 
-std::map<CUevent, std::shared_ptr<Event>> events;
+// Never destroyed: a thread may still use the card while the process ends.
+auto& events = *new std::map<CUevent, std::shared_ptr<Event>>;
 
 std::shared_ptr<Event> event_of(CUevent handle) {
     const auto found = events.find(handle);

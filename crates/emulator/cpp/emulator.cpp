@@ -39,12 +39,13 @@ struct Fiber {
 };
 
 std::unordered_map<std::string, Body>& registry() {
-    static std::unordered_map<std::string, Body> kernels;
+    static auto& kernels = *new std::unordered_map<std::string, Body>;
     return kernels;
 }
 
-std::vector<Fiber> fibers;
-std::vector<unsigned char> shared;
+// Never destroyed: an emulated card may still run while the process ends.
+std::vector<Fiber>& fibers = *new std::vector<Fiber>;
+std::vector<unsigned char>& shared = *new std::vector<unsigned char>;
 jmp_buf scheduler;
 unsigned int current;
 Body body;
