@@ -13,7 +13,8 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 out=${CARGO_TARGET_DIR:-$root/target}/emulated-card
 sources=$root/crates/emulator/card
-eval "$("$root/scripts/cuda_toolkit.sh" 2>/dev/null)"
+environment=$("$root/scripts/cuda_toolkit.sh")
+eval "$environment"
 
 flags=(-std=c++17 -O2 -g -fPIC -shared -pthread -ffp-contract=off -U_FORTIFY_SOURCE -Wall -Wextra -I"$CUDA_HOME/include"
     -I"$root/crates/kernels/csrc" -I"$root/crates/emulator/cpp")

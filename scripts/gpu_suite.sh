@@ -27,6 +27,10 @@ if [ $# -lt 1 ] || [ $# -gt 2 ]; then
     sed -n '2,/^set /s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
+if [ ! -x "$1" ]; then
+    echo "$1 is no program; name the built binary, such as target/release/sconce" >&2
+    exit 2
+fi
 binary=$(realpath "$1")
 out=${2:-gpu-suite}
 mkdir -p "$out"
@@ -175,7 +179,7 @@ prove_and_measure() {
     if [ -n "$trained" ]; then
         agree agree-stories 45 10 --model "$trained"
     else
-        missing agree-stories figures "no trained model is at hand"
+        missing agree-stories figures "no trained model is at hand (STORIES_GGUF); it is optional"
     fi
     if model llama-1.1b f32 25; then
         agree agree-1.1b-f32 60 15 --model "$file" --dtype f32 --prompts 1,7,33,128 --checks cpu,batch

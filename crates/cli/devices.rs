@@ -31,6 +31,14 @@ impl DeviceList {
         }
     }
 
+    /// The devices as they are named, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match self {
+            Self::Cpu(stages) => vec!["cpu".to_string(); *stages],
+            Self::Cuda(ordinals) => ordinals.iter().map(usize::to_string).collect(),
+        }
+    }
+
     /// Opens the devices.
     pub(crate) fn open(&self) -> Result<Devices> {
         Ok(match self {
@@ -42,11 +50,7 @@ impl DeviceList {
 
 impl fmt::Display for DeviceList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<String> = match self {
-            Self::Cpu(stages) => vec!["cpu".to_string(); *stages],
-            Self::Cuda(ordinals) => ordinals.iter().map(usize::to_string).collect(),
-        };
-        f.write_str(&names.join(","))
+        f.write_str(&self.names().join(","))
     }
 }
 

@@ -28,11 +28,12 @@ pub(crate) fn run(arguments: &BenchKernelsArguments) -> Result<ExitCode> {
     println!("Inputs of seed {seed}\n");
     findings::head();
     let mut found = Vec::new();
-    for (place, device) in devices.as_slice().iter().enumerate() {
-        let kind = if device.is_cpu() { "cpu" } else { "cuda" };
-        check_on(device, &format!("{kind} {place}"), seed, &arguments.operations, &mut found);
+    let names = arguments.devices.names();
+    for (device, name) in devices.as_slice().iter().zip(&names) {
+        let place = if device.is_cpu() { name.clone() } else { format!("cuda {name}") };
+        check_on(device, &place, seed, &arguments.operations, &mut found);
     }
-    let about = json!({ "sconce": env!("CARGO_PKG_VERSION"), "command": "kernels", "seed": seed });
+    let about = json!({ "sconce": env!("CARGO_PKG_VERSION"), "command": "kernels", "devices": arguments.devices.to_string(), "seed": seed });
     findings::conclude(&about, &found, arguments.out.as_deref())
 }
 

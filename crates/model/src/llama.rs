@@ -167,7 +167,7 @@ impl Llama {
     /// `batch.logits_rows`, each `[vocab_size]`. A layer writes before it reads, so a sequence may share blocks that another
     /// sequence of the same batch fills.
     ///
-    /// A row's logits are bitwise the same alone, in any batch, in any chunking, from a cold or a warm prefix and in whatever
+    /// On the CPU a row's logits are bitwise the same alone, in any batch, in any chunking, from a cold or a warm prefix and in whatever
     /// blocks, on one machine with one build.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, result, sys};
 use candle_core::{CudaDevice, Device};
 
-use super::fault::driver_error;
+use super::fault::{driver_error, runtime_error};
 use super::tensor::card;
 use crate::error::{KernelError, Result};
 
@@ -122,7 +122,7 @@ pub fn check_launches() -> std::result::Result<(), KernelError> {
     if error == 0 {
         return Ok(());
     }
-    Err(KernelError::Driver { detail: format!("a launch of candle's failed with the runtime's error {error}") })
+    Err(runtime_error(error, "a launch of candle's"))
 }
 
 fn capability(card: &CudaDevice) -> Result<(i32, i32)> {

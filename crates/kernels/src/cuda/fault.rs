@@ -25,6 +25,30 @@ pub(crate) fn candle_error(error: &candle_core::Error) -> Option<KernelError> {
     }
 }
 
+/// The kernels' error for a number of the runtime. Those that somebody must act on are the driver's numbers.
+pub(super) fn runtime_error(number: i32, during: &str) -> KernelError {
+    let detail = format!("the runtime's error {number} (during {during})");
+    let known = ACTED_ON.iter().find(|result| **result as u32 == number as u32);
+    known.and_then(|result| classify(*result, detail.clone())).unwrap_or(KernelError::Driver { detail })
+}
+
+/// Results whose numbers the runtime shares with the driver: out of memory, and those after which nothing works any more.
+const ACTED_ON: &[CUresult] = &[
+    CUresult::CUDA_ERROR_OUT_OF_MEMORY,
+    CUresult::CUDA_ERROR_ECC_UNCORRECTABLE,
+    CUresult::CUDA_ERROR_CONTAINED,
+    CUresult::CUDA_ERROR_ILLEGAL_ADDRESS,
+    CUresult::CUDA_ERROR_LAUNCH_TIMEOUT,
+    CUresult::CUDA_ERROR_ASSERT,
+    CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR,
+    CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION,
+    CUresult::CUDA_ERROR_MISALIGNED_ADDRESS,
+    CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE,
+    CUresult::CUDA_ERROR_INVALID_PC,
+    CUresult::CUDA_ERROR_LAUNCH_FAILED,
+    CUresult::CUDA_ERROR_UNKNOWN,
+];
+
 fn classify(result: CUresult, detail: String) -> Option<KernelError> {
     use CUresult::*;
     match result {
@@ -64,5 +88,9 @@ mod tests {
         assert!(matches!(of(CUresult::CUDA_ERROR_OUT_OF_MEMORY), KernelError::OutOfMemory { .. }));
         assert!(matches!(of(CUresult::CUDA_ERROR_ILLEGAL_ADDRESS), KernelError::DeviceLost { .. }));
         assert!(matches!(of(CUresult::CUDA_ERROR_INVALID_VALUE), KernelError::Driver { .. }));
+        // cudaErrorIllegalAddress, cudaErrorMemoryAllocation and cudaErrorInvalidConfiguration.
+        assert!(matches!(runtime_error(700, "a test"), KernelError::DeviceLost { .. }));
+        assert!(matches!(runtime_error(2, "a test"), KernelError::OutOfMemory { .. }));
+        assert!(matches!(runtime_error(9, "a test"), KernelError::Driver { .. }));
     }
 }
