@@ -7,7 +7,8 @@ use crate::error::{KernelError, Result};
 use crate::indices::CardWords;
 use crate::launch::AttentionShape;
 #[cfg(feature = "cuda")]
-use crate::launch::{AttentionPlan, StepCounts, StepLayout};
+use crate::launch::{AttentionPlan, StepLayout};
+use crate::placed::PlacedStep;
 
 const OPERATION: &str = "paged_batch";
 
@@ -104,17 +105,7 @@ impl PagedBatch {
     /// # Errors
     /// What the device reports.
     pub fn on(self, device: &Device, shape: AttentionShape) -> std::result::Result<Self, KernelError> {
-        match device {
-            #[cfg(feature = "cuda")]
-            Device::Cuda(_) => {
-                let mut upload = crate::cuda::StepUpload::new(device, StepCounts::default(), shape)?;
-                Ok(upload.place(&vec![0; self.rows()], self, &[])?.batch)
-            }
-            _ => {
-                let _ = shape;
-                Ok(self)
-            }
-        }
+        Ok(PlacedStep::new(&vec![0; self.rows()], self, &[]).on(device, shape)?.batch)
     }
 
     /// Rows of all sequences together.

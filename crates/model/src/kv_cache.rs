@@ -151,6 +151,9 @@ impl KvCache {
     /// # Errors
     /// Names the copy whose block or number of slots does not exist; nothing is copied then.
     pub fn copy_blocks(&mut self, copies: &[BlockCopy]) -> Result<(), ModelError> {
+        if copies.is_empty() {
+            return Ok(());
+        }
         let caches: Vec<_> = self.layers.iter().flat_map(|layer| [&layer.keys, &layer.values]).collect();
         Ok(block_copy(&caches, copies)?)
     }

@@ -180,8 +180,10 @@ impl Llama {
         }
         let placed = PlacedStep::new(&batch.input_ids, paged, &batch.logits_rows);
         let shape = self.attention_shape(kv);
-        let on = |stage: &Stage| placed.clone().on(&stage.device, shape);
-        let placed: Vec<PlacedStep<'_>> = self.stages.iter().map(on).collect::<Result<_, _>>()?;
+        // One stage, as usual, takes the arrays as they are; only several need copies.
+        let steps = std::iter::repeat_n(placed, self.stages.len()).zip(&self.stages);
+        let placed: Vec<PlacedStep<'_>> =
+            steps.map(|(step, stage)| step.on(&stage.device, shape)).collect::<Result<_, _>>()?;
         match self.compute(&placed, kv)? {
             Some(logits) => Logits::from_tensor(&logits, self.config.vocab_size),
             None => Ok(Logits::none(self.config.vocab_size)),

@@ -202,6 +202,7 @@ fn place<'a>(
     batch: &'a ForwardBatch,
 ) -> Result<Vec<PlacedStep<'a>>, ModelError> {
     let paged = batch.check(llama.config(), cache)?;
-    let place = |upload: &mut StepUpload| upload.place(&batch.input_ids, paged.clone(), &batch.logits_rows);
-    Ok(uploads.iter_mut().map(place).collect::<Result<_, KernelError>>()?)
+    let batches = std::iter::repeat_n(paged, uploads.len()).zip(uploads);
+    let place = |(paged, upload): (_, &mut StepUpload)| upload.place(&batch.input_ids, paged, &batch.logits_rows);
+    Ok(batches.map(place).collect::<Result<_, KernelError>>()?)
 }
