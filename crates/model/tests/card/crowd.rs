@@ -1,6 +1,7 @@
 //! Random steps of a crowd of sequences, given to two executors that must draw the same: chunks of prompts, lone rows, tokens that
 //! only the device knows yet, forks by block copies, and blocks that change hands while steps are in flight.
 
+use sconce_kernels::checks::Random;
 use sconce_model::sampling::{Sampled, Sampler, SamplingParams};
 use sconce_model::{BlockCopy, Draw, Executor, ForwardBatch, PendingToken, Step, StepOutcome};
 
@@ -11,24 +12,6 @@ pub(crate) const MAX_ROWS: usize = 40;
 pub(crate) const MAX_TOKENS: usize = 64;
 const VOCABULARY: usize = 600;
 const BLOCKS_EACH: usize = MAX_TOKENS / BLOCK_SIZE;
-
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-#[derive(Debug, Clone)]
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-}
 
 /// A token of a sequence: known, or a draw of the step in flight.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -230,7 +213,7 @@ impl Crowd {
     fn fresh(&mut self, generation: u32) -> Sequence {
         let random = &mut self.random;
         let prompt: Vec<u32> = (0..1 + random.below(20)).map(|_| random.below(VOCABULARY) as u32).collect();
-        let sampler = Sampler::new(parameters(random), &prompt, random.next());
+        let sampler = Sampler::new(parameters(random), &prompt, random.word());
         let blocks = self.free.split_off(self.free.len() - BLOCKS_EACH);
         let tokens = prompt.into_iter().map(Token::Known).collect();
         Sequence { tokens, blocks, computed: 0, sampler, generation }

@@ -4,7 +4,8 @@
 
 mod crowd;
 
-use crowd::{Crowd, Random};
+use crowd::Crowd;
+use sconce_kernels::checks::Random;
 use sconce_model::synth::{NamedShape, Quantization, SynthOptions, write};
 use sconce_model::{
     Activation, Devices, Executor, ExecutorBounds, ForwardBatch, GgufFile, KvCache, KvCacheDtype, Llama, Logits,
