@@ -1,7 +1,7 @@
 //! How a card's memory is shared out: weights are there already, a step's activations are set apart, the KV cache gets the
 //! rest. Pure: what the driver says comes in as numbers.
 
-use sconce_model::{Activation, KvCache, LlamaConfig};
+use sconce_model::{Activation, KvCache, LlamaConfig, largest_graph};
 
 use crate::config::{EngineConfig, EngineError};
 
@@ -19,9 +19,6 @@ const MENDED_SPLITS_BYTES: usize = 256 * 128 * 128 * 4;
 
 /// What the driver's pool rounds an allocation up to; keys and values of each layer are one each.
 const POOL_GRANULARITY: usize = 2 << 20;
-
-/// Rows of the largest recorded step.
-const LARGEST_GRAPH: usize = 256;
 
 /// An allowance for the graphs of decoding steps, whose kernels' parameters the driver keeps. Not measured yet.
 const GRAPHS_BYTES: usize = 64 << 20;
@@ -78,7 +75,7 @@ impl Reserve {
     pub(crate) fn of(model: &LlamaConfig, config: &EngineConfig, has_output: bool) -> Self {
         let sequences = config.max_num_seqs;
         // Recorded steps, of as many rows as sequences or a few more, have memory of their own.
-        let recorded = if config.enforce_eager { 0 } else { sequences.next_power_of_two().min(LARGEST_GRAPH) };
+        let recorded = if config.enforce_eager { 0 } else { largest_graph(sequences) };
         let rows = config.max_num_batched_tokens.max(sequences) + recorded;
         let activation = match config.activation {
             Activation::F32 => 4,

@@ -23,7 +23,7 @@ pub use batch::ForwardBatch;
 pub use config::{LlamaConfig, RopeConfig};
 pub use devices::{DeviceMemory, Devices};
 pub use error::ModelError;
-pub use executor::{Draw, Executor, ExecutorBounds, PendingToken, Step, StepOutcome, Ticket};
+pub use executor::{Draw, Executor, ExecutorBounds, PendingToken, Step, StepOutcome, Ticket, largest_graph};
 pub use gguf::{GgufError, GgufFile, Metadata};
 pub use kv_cache::{KvCache, KvCacheDtype};
 pub use llama::{Activation, Llama};

@@ -65,6 +65,14 @@ enum TicketKind {
     Card(sconce_kernels::cuda::FetchedDraws),
 }
 
+/// Rows of the largest step that is recorded when at most so many sequences run: what lone rows are padded to, and what the
+/// memory of graphs is planned for.
+#[must_use]
+pub fn largest_graph(max_sequences: usize) -> usize {
+    const MOST: usize = 256;
+    max_sequences.next_power_of_two().min(MOST)
+}
+
 /// What an executor must be ready for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExecutorBounds {

@@ -1,13 +1,11 @@
 //! Steps that are made up: lone rows padded to a size that a graph was recorded for, and fillers to warm a card up with. What
 //! they write goes to the scratch block, which no sequence owns and nobody reads.
 
+use super::largest_graph;
 use crate::batch::ForwardBatch;
 
 /// Sizes from which on only powers of two are recorded.
 const EXACT_SIZES: usize = 8;
-
-/// The largest size that is recorded.
-const LARGEST_SIZE: usize = 256;
 
 /// The block that made-up rows write to.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +17,7 @@ pub(super) struct Scratch {
 /// The numbers of lone rows that graphs are recorded for when at most `most` sequences run: each up to 8, then powers of two, the
 /// last of them at least `most` as far as graphs go. Largest first.
 pub(super) fn graph_sizes(most: usize) -> Vec<usize> {
-    let largest = most.next_power_of_two().min(LARGEST_SIZE);
+    let largest = largest_graph(most);
     let powers = std::iter::successors(Some(2 * EXACT_SIZES), |size| Some(2 * size));
     let mut sizes: Vec<usize> = (1..=EXACT_SIZES.min(most)).chain(powers.take_while(|size| *size <= largest)).collect();
     sizes.reverse();
@@ -83,7 +81,7 @@ mod tests {
         assert_eq!(graph_sizes(8), [8, 7, 6, 5, 4, 3, 2, 1]);
         assert_eq!(graph_sizes(9)[..2], [16, 8]);
         assert_eq!(graph_sizes(128)[..5], [128, 64, 32, 16, 8]);
-        assert_eq!(graph_sizes(1000)[0], LARGEST_SIZE);
+        assert_eq!(graph_sizes(1000)[0], 256);
     }
 
     #[test]
