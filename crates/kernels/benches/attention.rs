@@ -64,7 +64,7 @@ fn attention(criterion: &mut Criterion) {
         let products = sequences * rows * keys * width * GROUP * 2;
         group.throughput(Throughput::Elements(products as u64));
         group.bench_function(name, |bencher| {
-            bencher.iter(|| paged_attention(&query, &cache, &values, &batch).expect("attention"));
+            bencher.iter(|| paged_attention(&query, &cache, &values, &batch, None).expect("attention"));
         });
     }
     group.finish();

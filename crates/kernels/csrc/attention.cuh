@@ -26,6 +26,7 @@ struct AttentionArguments {
     uint32_t splits;               // decode: blocks that share the keys of a sequence
     uint32_t bf16;                 // one where activations are bf16, else they are f32
     uint32_t vectors;              // one where heads are whole packs and all pointers aligned
+    uint32_t window;               // most keys that a row sees, its own included; at least one
     float scale;                   // log2(e) / sqrt(head_dim): exponentials are powers of two
 };
 
@@ -54,6 +55,12 @@ BOTH HeadRange head_range(uint32_t block, uint32_t group, uint32_t heads_per_blo
     const uint32_t rest = group - within;
     return {kv_head, kv_head * group + within, rest < heads_per_block ? rest : heads_per_block};
 }
+
+// The first position that a row sees of its `keys`.
+BOTH uint32_t first_visible(uint32_t keys, uint32_t window) { return keys > window ? keys - window : 0; }
+
+// The position where the tile begins that a position is in. Tiles are of absolute positions, whatever is visible of them.
+BOTH uint32_t tile_of(uint32_t position) { return position / KEY_TILE * KEY_TILE; }
 
 // Keys of one split, whole tiles, so that `splits` of them cover all keys. The last ones may have none.
 BOTH uint32_t split_keys(uint32_t keys, uint32_t splits) {

@@ -1,7 +1,7 @@
 // Attention of sequences that bring one row. The keys of a sequence are split over blocks, and those of a split over warps; each
 // warp takes tiles of 32 keys for all query heads of the key head at once, with a running maximum (online softmax). Warps are
 // merged in shared memory, splits by a second kernel. How many splits there are does not depend on how many keys there are, so
-// that a captured graph stays good while sequences grow.
+// that a captured graph stays good while sequences grow; what they share is what the row sees at the time of the launch.
 #include "attention.cuh"
 
 // Bytes of a key in shared memory: an odd number of 16 bytes, so that 32 lanes which each read their own key meet all banks.
@@ -77,7 +77,7 @@ DEVICE Pack<C, DIMS> load_values(const C* place, uint32_t rest, bool vectors) {
     return values;
 }
 
-// Adds the tile's values, each by its share. Keys behind the last one have a share of zero and the place of the last.
+// Adds the tile's values, each by its share. Keys that the row does not see have a share of zero and the place of one it sees.
 template <typename C, int HEADS, int DIMS>
 DEVICE void add_values(const AttentionArguments& arguments, const DecodeShared<C, HEADS>& shared, uint32_t keys,
                        WarpState<HEADS, DIMS>& state) {
@@ -106,12 +106,13 @@ DEVICE void add_values(const AttentionArguments& arguments, const DecodeShared<C
     }
 }
 
-// Takes the `keys` keys from position `tile` on into the warp's state.
+// Takes the `keys` keys from position `tile` on into the warp's state, without those before `visible`; at least one is left.
 template <typename C, int HEADS, int DIMS>
 DEVICE void decode_tile(const AttentionArguments& arguments, const DecodeShared<C, HEADS>& shared, const uint32_t* table,
-                        uint32_t kv_head, uint32_t tile, uint32_t keys, WarpState<HEADS, DIMS>& state) {
+                        uint32_t kv_head, uint32_t tile, uint32_t keys, uint32_t visible, WarpState<HEADS, DIMS>& state) {
     const uint32_t lane = thread_x() % 32;
-    const uint32_t position = tile + (lane < keys ? lane : keys - 1);
+    const bool seen = lane < keys && tile + lane >= visible;
+    const uint32_t position = seen ? tile + lane : tile + keys - 1;
     shared.starts[lane] =
         key_start(table, position, arguments.block_size, arguments.kv_heads, kv_head, arguments.head_dim);
     warp_barrier();
@@ -122,7 +123,7 @@ DEVICE void decode_tile(const AttentionArguments& arguments, const DecodeShared<
     score(shared, lane, arguments.head_dim, scores);
     UNROLL
     for (int head = 0; head < HEADS; ++head) {
-        const float own = lane < keys ? scores[head] : -INFINITY;
+        const float own = seen ? scores[head] : -INFINITY;
         const float highest = fmaxf(state.highest[head], warp_max(own));
         const float share = exp2f(own - highest), shrink = exp2f(state.highest[head] - highest);
         state.highest[head] = highest;
@@ -205,12 +206,13 @@ DEVICE void paged_decode(const AttentionArguments& arguments) {
         UNROLL
         for (int dim = 0; dim < DIMS; ++dim) state.sums[head][dim] = 0.0f;
     }
-    const uint32_t keys = arguments.seq_lens_k[sequence], length = split_keys(keys, arguments.splits);
-    const uint32_t begin = split * length, end = begin + length < keys ? begin + length : keys;
+    const uint32_t keys = arguments.seq_lens_k[sequence], visible = first_visible(keys, arguments.window);
+    const uint32_t origin = tile_of(visible), length = split_keys(keys - origin, arguments.splits);
+    const uint32_t begin = origin + split * length, end = begin + length < keys ? begin + length : keys;
     const uint32_t* const table = arguments.block_tables + arguments.cu_blocks[sequence];
     for (uint32_t tile = begin + warp * KEY_TILE; tile < end; tile += warps * KEY_TILE) {
         const uint32_t count = end - tile < KEY_TILE ? end - tile : KEY_TILE;
-        decode_tile(arguments, shared, table, heads.kv_head, tile, count, state);
+        decode_tile(arguments, shared, table, heads.kv_head, tile, count, visible, state);
     }
     leave_state(shared, head_dim, state);
     barrier();

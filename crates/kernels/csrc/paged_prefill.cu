@@ -24,10 +24,10 @@ struct LaneState {
     float highest[LANES], weight[LANES], sums[LANES][COLUMNS][4];
 };
 
-// One online softmax step over the loaded keys; a lane sees those before position `visible`.
+// One online softmax step over the loaded keys; a lane sees at most `window` of those before position `visible`.
 template <int LANES, int COLUMNS>
 DEVICE void take_keys(const float* queries, const float* tile, float* shares, uint32_t head_dim, uint32_t tile_start,
-                      const uint32_t (&visible)[LANES], LaneState<LANES, COLUMNS>& state) {
+                      const uint32_t (&visible)[LANES], uint32_t window, LaneState<LANES, COLUMNS>& state) {
     const uint32_t lane = thread_x() / LANE_THREADS * LANES, within = thread_x() % LANE_THREADS;
     const uint32_t stride = prefill_stride(head_dim);
     float scores[LANES][4] = {};
@@ -50,20 +50,23 @@ DEVICE void take_keys(const float* queries, const float* tile, float* shares, ui
         float highest = state.highest[i];
         UNROLL
         for (int j = 0; j < 4; ++j) {
-            if (tile_start + within + LANE_THREADS * j >= visible[i]) scores[i][j] = -INFINITY;
+            const uint32_t position = tile_start + within + LANE_THREADS * j;
+            if (position >= visible[i] || position < first_visible(visible[i], window)) scores[i][j] = -INFINITY;
             highest = fmaxf(highest, scores[i][j]);
         }
         UNROLL
         for (int mask = 1; mask < static_cast<int>(LANE_THREADS); mask *= 2) {
             highest = fmaxf(highest, shuffle_xor(highest, mask));
         }
-        // Every lane sees position 0, so that the highest score is a number from the first tile on.
-        const float shrink = exp2f(state.highest[i] - highest);
+        // A lane that has seen nothing yet, since its window begins behind this tile, keeps its zeros: no score is compared with
+        // minus infinity.
+        const float level = highest == -INFINITY ? 0.0f : highest;
+        const float shrink = exp2f(state.highest[i] - level);
         state.highest[i] = highest;
         state.weight[i] *= shrink;
         UNROLL
         for (int j = 0; j < 4; ++j) {
-            const float share = exp2f(scores[i][j] - highest);
+            const float share = exp2f(scores[i][j] - level);
             state.weight[i] += share;
             shares[(lane + i) * SHARE_STRIDE + within + LANE_THREADS * j] = share;
         }
@@ -177,12 +180,14 @@ DEVICE void paged_prefill(const AttentionArguments& arguments) {
         const uint32_t row = (thread_x() / LANE_THREADS * LANES + i) / heads.count;
         visible[i] = rows.first_keys + (row < rows.count ? row : rows.count - 1);
     }
-    const uint32_t keys = rows.first_keys + rows.count - 1;
+    // What any row of the tile sees: the first one begins first, the last one ends last.
+    const uint32_t begin = first_visible(rows.first_keys, arguments.window), keys = rows.first_keys + rows.count - 1;
     const uint32_t* const table = arguments.block_tables + arguments.cu_blocks[sequence];
-    for (uint32_t tile_start = 0; tile_start < keys; tile_start += KEY_TILE) {
+    for (uint32_t tile_start = tile_of(begin); tile_start < keys; tile_start += KEY_TILE) {
         if (thread_x() < KEY_TILE) {
-            // Places behind the last key repeat it: their blocks may not exist.
-            const uint32_t position = tile_start + thread_x() < keys ? tile_start + thread_x() : keys - 1;
+            // Places that no row sees repeat the nearest that one does: their blocks may not exist or hold anything.
+            const uint32_t place = tile_start + thread_x();
+            const uint32_t position = place < begin ? begin : place < keys ? place : keys - 1;
             starts[thread_x()] =
                 key_start(table, position, arguments.block_size, arguments.kv_heads, heads.kv_head, head_dim);
         }
@@ -190,7 +195,7 @@ DEVICE void paged_prefill(const AttentionArguments& arguments) {
         load_rows<float>(static_cast<const C*>(arguments.key_cache), starts, head_dim, arguments.vectors != 0, tile, stride,
                          thread_x(), PREFILL_THREADS);
         barrier();
-        take_keys(queries, tile, shares, head_dim, tile_start, visible, state);
+        take_keys(queries, tile, shares, head_dim, tile_start, visible, arguments.window, state);
         barrier();
         load_rows<float>(static_cast<const C*>(arguments.value_cache), starts, head_dim, arguments.vectors != 0, tile,
                          stride, thread_x(), PREFILL_THREADS);

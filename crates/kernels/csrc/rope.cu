@@ -1,5 +1,5 @@
-// Rotary position embedding: the table of a step's cosines and sines, and the rotation of queries and keys with the write of
-// keys and values to their cache slots. One thread for each pair of neighbours.
+// Rotary position embedding: the table of a step's cosines and sines; and bias, normalization and rotation of queries and keys
+// with the write of keys and values to their cache slots. One warp for each head of a row.
 #include "numeric.cuh"
 
 struct RopeTableArguments {
@@ -9,6 +9,7 @@ struct RopeTableArguments {
     float* sines;               // [rows, pairs]
     uint32_t rows;
     uint32_t pairs;
+    float magnitude;            // what every cosine and sine is multiplied by
 };
 
 // The angle `position * frequency` brought to -pi..pi. In double precision: a position of a long context times a frequency
@@ -24,77 +25,162 @@ KERNEL(rope_table, RopeTableArguments) {
     const uint32_t row = static_cast<uint32_t>(index / arguments.pairs);
     const uint32_t pair = static_cast<uint32_t>(index % arguments.pairs);
     const float angle = reduced_angle(arguments.positions[row], arguments.frequencies[pair]);
-    arguments.cosines[index] = cosf(angle);
-    arguments.sines[index] = sinf(angle);
+    arguments.cosines[index] = cosf(angle) * arguments.magnitude;
+    arguments.sines[index] = sinf(angle) * arguments.magnitude;
 }
 
 struct RopeKvWriteArguments {
-    const void* query;      // [rows, heads * head_dim] of the activations' type
-    const void* key;        // [rows, kv_heads * head_dim]
-    const void* value;      // [rows, kv_heads * head_dim]
-    const float* cosines;   // [rows, pairs]
-    const float* sines;     // [rows, pairs]
-    const uint32_t* slots;  // [rows]
-    void* rotated;          // [rows, heads * head_dim] of the activations' type
-    void* key_cache;        // [slots, kv_heads, head_dim] of the cache's type
-    void* value_cache;      // [slots, kv_heads, head_dim]
+    const void* query;        // [rows, heads * head_dim] of the activations' type
+    const void* key;          // [rows, kv_heads * head_dim]
+    const void* value;        // [rows, kv_heads * head_dim]
+    const float* query_bias;  // [heads * head_dim], or null: nothing to add
+    const float* key_bias;    // [kv_heads * head_dim], or null
+    const float* value_bias;  // [kv_heads * head_dim], or null
+    const float* query_norm;  // [head_dim], or null: heads stay as they are
+    const float* key_norm;    // [head_dim], or null
+    const float* cosines;     // [rows, pairs]
+    const float* sines;       // [rows, pairs]
+    const uint32_t* slots;    // [rows]
+    void* rotated;            // [rows, heads * head_dim] of the activations' type
+    void* key_cache;          // [slots, kv_heads, head_dim] of the cache's type
+    void* value_cache;        // [slots, kv_heads, head_dim]
     uint32_t heads;
     uint32_t kv_heads;
-    uint32_t head_dim;
+    uint32_t head_dim;        // at most 256
     uint32_t pairs;
-    uint32_t paired;        // one where heads are even and pointers aligned, so that two neighbours move at once
+    uint32_t halves;          // one where dimensions `i` and `i + pairs` turn together, else neighbours do
+    uint32_t paired;          // one where heads are even and pointers aligned, so that two neighbours move at once
+    float epsilon;
 };
 
-struct Neighbours {
-    float even, odd;
+// Twos of a head that a lane has: 32 lanes of them are the longest head.
+constexpr int LANE_TWOS = 4;
+
+// Two dimensions of a head that a lane moves together. Behind the last pair they are neighbours in any order, and where a head of
+// an odd length ends there is only the first.
+struct Two {
+    uint32_t first, second;
+    bool both;    // whether there is a second
+    bool packed;  // whether one load brings both
 };
 
-// Two neighbours, or one where a head of an odd length ends.
+DEVICE Two two_of(const RopeKvWriteArguments& arguments, uint32_t item) {
+    const bool apart = arguments.halves != 0 && item < arguments.pairs;
+    const uint32_t first = apart ? item : 2 * item, second = apart ? item + arguments.pairs : 2 * item + 1;
+    return {first, second, second < arguments.head_dim, !apart && arguments.paired != 0};
+}
+
+struct Values {
+    float first, second;
+};
+
 template <typename T>
-DEVICE Neighbours load_neighbours(const T* place, bool paired, bool both) {
-    if (paired) {
-        const Pack<T, 2> two = *reinterpret_cast<const Pack<T, 2>*>(place);
-        return {to_float(two.items[0]), to_float(two.items[1])};
+DEVICE Values load_two(const T* head, Two two) {
+    if (two.packed) {
+        const Pack<T, 2> pack = *reinterpret_cast<const Pack<T, 2>*>(head + two.first);
+        return {to_float(pack.items[0]), to_float(pack.items[1])};
     }
-    return {to_float(place[0]), both ? to_float(place[1]) : 0.0f};
+    return {to_float(head[two.first]), two.both ? to_float(head[two.second]) : 0.0f};
 }
 
 template <typename T>
-DEVICE void store_neighbours(T* place, Neighbours values, bool paired, bool both) {
-    if (paired) {
-        *reinterpret_cast<Pack<T, 2>*>(place) = {rounded<T>(values.even), rounded<T>(values.odd)};
+DEVICE void store_two(T* head, Two two, Values values) {
+    if (two.packed) {
+        *reinterpret_cast<Pack<T, 2>*>(head + two.first) = {rounded<T>(values.first), rounded<T>(values.second)};
         return;
     }
-    place[0] = rounded<T>(values.even);
-    if (both) place[1] = rounded<T>(values.odd);
+    head[two.first] = rounded<T>(values.first);
+    if (two.both) head[two.second] = rounded<T>(values.second);
+}
+
+// One head of query, key or value: where it is read, and what happens to it.
+struct Head {
+    const void* source;   // the rows that it belongs to
+    const float* bias;    // of those rows, or null
+    const float* norm;    // or null
+    size_t start;         // of the head within its rows
+    uint32_t width;       // of a row
+    uint32_t within;      // of the head within its row
+    bool is_query, turns;
+};
+
+DEVICE Head head_of(const RopeKvWriteArguments& arguments, size_t row, uint32_t index) {
+    const bool is_query = index < arguments.heads, is_key = !is_query && index < arguments.heads + arguments.kv_heads;
+    const uint32_t before = is_query ? 0 : is_key ? arguments.heads : arguments.heads + arguments.kv_heads;
+    Head head;
+    head.source = is_query ? arguments.query : is_key ? arguments.key : arguments.value;
+    head.bias = is_query ? arguments.query_bias : is_key ? arguments.key_bias : arguments.value_bias;
+    head.norm = is_query ? arguments.query_norm : is_key ? arguments.key_norm : nullptr;
+    head.width = (is_query ? arguments.heads : arguments.kv_heads) * arguments.head_dim;
+    head.within = (index - before) * arguments.head_dim;
+    head.start = row * head.width + head.within;
+    head.is_query = is_query;
+    head.turns = is_query || is_key;
+    return head;
+}
+
+// Scales the warp's head to a root mean square of one and multiplies it by its weight.
+DEVICE void normalize(const RopeKvWriteArguments& arguments, const float* weight, uint32_t items,
+                      Values (&values)[LANE_TWOS]) {
+    const uint32_t lane = thread_x() % 32;
+    float squares = 0.0f;
+    UNROLL
+    for (int i = 0; i < LANE_TWOS; ++i) {
+        squares += values[i].first * values[i].first + values[i].second * values[i].second;
+    }
+    const float mean = warp_sum(squares) / static_cast<float>(arguments.head_dim);
+    const float scale = 1.0f / sqrtf(mean + arguments.epsilon);
+    UNROLL
+    for (int i = 0; i < LANE_TWOS; ++i) {
+        const uint32_t item = lane + 32 * i;
+        if (item >= items) continue;
+        const Two two = two_of(arguments, item);
+        values[i].first *= scale * weight[two.first];
+        if (two.both) values[i].second *= scale * weight[two.second];
+    }
 }
 
 template <typename T, typename C>
 DEVICE void rope_kv_write(const RopeKvWriteArguments& arguments) {
-    const uint32_t per_head = (arguments.head_dim + 1) / 2;
-    const uint32_t query_items = arguments.heads * per_head, key_items = arguments.kv_heads * per_head;
-    uint32_t item = block_y() * threads_x() + thread_x();
-    if (item >= query_items + 2 * key_items) return;
-    const bool is_query = item < query_items;
-    const bool is_key = !is_query && item < query_items + key_items;
-    item -= is_query ? 0 : is_key ? query_items : query_items + key_items;
-    const uint32_t head = item / per_head, pair = item % per_head;
+    const uint32_t index = (block_y() * threads_x() + thread_x()) / 32, lane = thread_x() % 32;
+    // Whole warps leave: those that stay add up over full ones.
+    if (index >= arguments.heads + 2 * arguments.kv_heads) return;
     const size_t row = block_x();
-    const size_t within = static_cast<size_t>(head) * arguments.head_dim + 2 * pair;
-    const size_t width = static_cast<size_t>(is_query ? arguments.heads : arguments.kv_heads) * arguments.head_dim;
-    const bool paired = arguments.paired != 0, both = 2 * pair + 1 < arguments.head_dim;
-    const void* const source = is_query ? arguments.query : is_key ? arguments.key : arguments.value;
-    Neighbours values = load_neighbours(static_cast<const T*>(source) + row * width + within, paired, both);
-    if ((is_query || is_key) && pair < arguments.pairs) {
-        const float cosine = arguments.cosines[row * arguments.pairs + pair];
-        const float sine = arguments.sines[row * arguments.pairs + pair];
-        values = {values.even * cosine - values.odd * sine, values.even * sine + values.odd * cosine};
+    const Head head = head_of(arguments, row, index);
+    const uint32_t items = (arguments.head_dim + 1) / 2;
+    const T* const source = static_cast<const T*>(head.source) + head.start;
+    Values values[LANE_TWOS];
+    UNROLL
+    for (int i = 0; i < LANE_TWOS; ++i) {
+        const uint32_t item = lane + 32 * i;
+        values[i] = {0.0f, 0.0f};
+        if (item >= items) continue;
+        const Two two = two_of(arguments, item);
+        values[i] = load_two(source, two);
+        if (head.bias != nullptr) {
+            values[i].first += head.bias[head.within + two.first];
+            if (two.both) values[i].second += head.bias[head.within + two.second];
+        }
     }
-    if (is_query) {
-        store_neighbours(static_cast<T*>(arguments.rotated) + row * width + within, values, paired, both);
-    } else {
-        C* const cache = static_cast<C*>(is_key ? arguments.key_cache : arguments.value_cache);
-        store_neighbours(cache + arguments.slots[row] * width + within, values, paired, both);
+    if (head.norm != nullptr) normalize(arguments, head.norm, items, values);
+    UNROLL
+    for (int i = 0; i < LANE_TWOS; ++i) {
+        const uint32_t item = lane + 32 * i;
+        if (item >= items) continue;
+        Values turned = values[i];
+        if (head.turns && item < arguments.pairs) {
+            const float cosine = arguments.cosines[row * arguments.pairs + item];
+            const float sine = arguments.sines[row * arguments.pairs + item];
+            turned = {turned.first * cosine - turned.second * sine, turned.first * sine + turned.second * cosine};
+        }
+        const Two two = two_of(arguments, item);
+        if (head.is_query) {
+            store_two(static_cast<T*>(arguments.rotated) + head.start, two, turned);
+        } else {
+            C* const cache = static_cast<C*>(head.turns ? arguments.key_cache : arguments.value_cache);
+            const size_t slot = arguments.slots[row];
+            store_two(cache + slot * head.width + head.within, two, turned);
+        }
     }
 }
 

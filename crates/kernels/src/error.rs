@@ -59,6 +59,18 @@ pub enum KernelError {
         /// The range in words.
         expected: String,
     },
+    /// A number is no number, or larger than single precision holds.
+    #[error("{operation}: {argument}[{index}] is {value}, must be a finite number of single precision")]
+    NotFinite {
+        /// The kernel's name.
+        operation: &'static str,
+        /// The argument's name.
+        argument: &'static str,
+        /// Where in the argument.
+        index: usize,
+        /// What stands there.
+        value: f64,
+    },
     /// The length of an index array contradicts the others.
     #[error("{operation}: {argument} has {actual} entries, expected {expected}")]
     Length {

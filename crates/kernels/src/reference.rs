@@ -1,6 +1,8 @@
 //! Scalar references: each kernel again, in double precision, in the order of the textbook, without blocks or threads.
 //! Slow on purpose. Tests of every device compare with these; the forward never calls them.
 
+use crate::rope::RopePairs;
+
 /// `activations [rows, inputs]` times the transpose of `weights [outputs, inputs]`.
 #[must_use]
 pub fn matmul(activations: &[f32], weights: &[f32], inputs: usize) -> Vec<f64> {
@@ -16,13 +18,16 @@ pub fn matmul(activations: &[f32], weights: &[f32], inputs: usize) -> Vec<f64> {
 /// `x / sqrt(mean(x²) + epsilon) * weight` for each row.
 #[must_use]
 pub fn rms_norm(rows: &[f32], weight: &[f32], epsilon: f32) -> Vec<f64> {
-    let mut normed = Vec::new();
-    for row in rows.chunks_exact(weight.len()) {
-        let mean = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / row.len() as f64;
-        let scale = 1.0 / (mean + f64::from(epsilon)).sqrt();
-        normed.extend(row.iter().zip(weight).map(|(x, w)| f64::from(*x) * scale * f64::from(*w)));
-    }
-    normed
+    let exact = |row: &[f32]| row.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
+    rows.chunks_exact(weight.len()).flat_map(|row| head_norm(&exact(row), weight, epsilon)).collect()
+}
+
+/// [`rms_norm`] of one head, which may be a sum that no float holds.
+#[must_use]
+pub fn head_norm(head: &[f64], weight: &[f32], epsilon: f32) -> Vec<f64> {
+    let mean = head.iter().map(|x| x * x).sum::<f64>() / head.len() as f64;
+    let scale = 1.0 / (mean + f64::from(epsilon)).sqrt();
+    head.iter().zip(weight).map(|(x, w)| x * scale * f64::from(*w)).collect()
 }
 
 /// `gate / (1 + e^-gate) * up`.
@@ -31,15 +36,19 @@ pub fn silu_mul(gate: &[f32], up: &[f32]) -> Vec<f64> {
     gate.iter().zip(up).map(|(g, u)| f64::from(*g) / (1.0 + (-f64::from(*g)).exp()) * f64::from(*u)).collect()
 }
 
-/// Turns the pairs `(2i, 2i + 1)` of one head at a position by the angles `position * frequencies[i]`.
+/// Turns the pairs of one head at a position by the angles `position * frequencies[i]`, and multiplies them by `magnitude`.
 #[must_use]
-pub fn rope(head: &[f64], position: u32, frequencies: &[f64]) -> Vec<f64> {
+pub fn rope(head: &[f64], position: u32, frequencies: &[f64], pairs: RopePairs, magnitude: f32) -> Vec<f64> {
     let mut rotated = head.to_vec();
-    for (pair, frequency) in rotated.chunks_exact_mut(2).zip(frequencies) {
+    let magnitude = f64::from(magnitude);
+    for (pair, frequency) in frequencies.iter().enumerate() {
+        let [first, second] = match pairs {
+            RopePairs::Neighbours => [2 * pair, 2 * pair + 1],
+            RopePairs::Halves => [pair, pair + frequencies.len()],
+        };
         let (sine, cosine) = (f64::from(position) * frequency).sin_cos();
-        let (even, odd) = (pair[0], pair[1]);
-        pair[0] = even * cosine - odd * sine;
-        pair[1] = even * sine + odd * cosine;
+        rotated[first] = (head[first] * cosine - head[second] * sine) * magnitude;
+        rotated[second] = (head[first] * sine + head[second] * cosine) * magnitude;
     }
     rotated
 }

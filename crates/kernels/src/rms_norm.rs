@@ -75,9 +75,14 @@ fn cpu(
 }
 
 fn normalize(row: &[f32], weights: &[f32], epsilon: f32, output: &mut [f32]) {
-    let mean = dot(row, row) / row.len() as f32;
-    let scale = 1.0 / (mean + epsilon).sqrt();
+    let scale = inverse_root_mean_square(row, epsilon);
     for ((output, value), weight) in output.iter_mut().zip(row).zip(weights) {
         *output = value * scale * weight;
     }
+}
+
+/// What a row is multiplied by so that its root mean square is one.
+pub(crate) fn inverse_root_mean_square(row: &[f32], epsilon: f32) -> f32 {
+    let mean = dot(row, row) / row.len() as f32;
+    1.0 / (mean + epsilon).sqrt()
 }

@@ -2,7 +2,8 @@
 
 use candle_core::{DType, Device, Tensor};
 use sconce_kernels::{
-    Normed, PagedBatch, RopeTable, Weight, paged_attention, quant_matmul, rms_norm, rope_kv_write, silu_mul, to_device,
+    Normed, PagedBatch, Projections, RopeTable, Weight, paged_attention, quant_matmul, rms_norm, rope_kv_write,
+    silu_mul, to_device,
 };
 
 use crate::config::LlamaConfig;
@@ -77,8 +78,9 @@ impl Layer {
         let query = quant_matmul(&normed, &self.query)?;
         let key = quant_matmul(&normed, &self.key)?;
         let value = quant_matmul(&normed, &self.value)?;
-        let query = rope_kv_write(&query, &key, &value, table, batch, &cache.keys, &cache.values)?;
-        Ok((paged_attention(&query, &cache.keys, &cache.values, batch)?, sum))
+        let projections = Projections { query: &query, key: &key, value: &value, biases: None, norms: None };
+        let query = rope_kv_write(&projections, table, batch, &cache.keys, &cache.values)?;
+        Ok((paged_attention(&query, &cache.keys, &cache.values, batch, None)?, sum))
     }
 
     /// The rest of the layer, row by row: the attention's projection and the feed-forward network.

@@ -2,10 +2,12 @@
 
 use candle_core::{DType, Device, Tensor};
 use sconce_kernels::launch::{AttentionShape, ElementType};
-use sconce_kernels::{KernelError, PlacedStep, RopeFrequencies, Weight, embedding, quant_matmul, select_rows};
+use sconce_kernels::{
+    KernelError, PlacedStep, RopeFrequencies, RopePairs, Weight, embedding, quant_matmul, select_rows,
+};
 
 use crate::batch::ForwardBatch;
-use crate::config::LlamaConfig;
+use crate::config::{LlamaConfig, RopeConfig};
 use crate::devices::{self, Devices};
 use crate::error::ModelError;
 use crate::gguf::GgufFile;
@@ -67,6 +69,16 @@ impl Activation {
     }
 }
 
+/// Radians per position of each pair: pair `i` turns by `base^(-2i / dimensions) / factor[i] / scale` (Su et al., 2021); the
+/// factors are those of Llama 3.1's long context, the scale is that of linear position interpolation.
+fn rope_frequencies(rope: &RopeConfig, factors: Option<&[f32]>) -> Vec<f64> {
+    let frequency = |pair: usize| {
+        let base = f64::from(rope.frequency_base).powf(-2.0 * pair as f64 / rope.dimensions as f64);
+        base / factors.map_or(1.0, |factors| f64::from(factors[pair])) / f64::from(rope.linear_scale)
+    };
+    (0..rope.dimensions / 2).map(frequency).collect()
+}
+
 impl Llama {
     /// Checks the file's configuration and every tensor's shape, and copies the weights to the devices: the layers in
     /// contiguous stages of about equal bytes, the embedding to the first device, the output to the last.
@@ -91,9 +103,8 @@ impl Llama {
                 expected,
             });
         }
-        let rope = &config.rope;
-        let frequencies =
-            RopeFrequencies::new(rope.dimensions, rope.frequency_base, rope.linear_scale, factors.as_deref())?;
+        let per_pair = rope_frequencies(&config.rope, factors.as_deref());
+        let frequencies = RopeFrequencies::new(per_pair, RopePairs::Neighbours, 1.0)?;
         let mut stages = Vec::with_capacity(ranges.len());
         for (device, range) in devices.as_slice().iter().zip(ranges) {
             tracing::debug!(?device, ?range, "a stage of layers is loaded");

@@ -1,6 +1,8 @@
 //! Paged attention on the CPU. One work item is a tile of rows of one sequence and one key head; it walks the keys in tiles of
 //! absolute positions, which it converts to F32 once for all its rows and query heads.
 
+use std::ops::Range;
+
 use crate::batch::{PagedBatch, PagedSequence};
 use crate::math::multiply_add;
 use crate::parallel::{DisjointSlice, for_ranges};
@@ -26,26 +28,47 @@ pub(super) struct Heads {
     pub(super) head_dim: usize,
 }
 
-/// Rows `first_row..first_row + rows` of one sequence; the first of them sees `first_keys` keys.
+/// Rows `first_row..first_row + rows` of one sequence. The first of them is at position `first_keys - 1`.
 struct RowTile<'a> {
     sequence: &'a PagedSequence,
     first_row: usize,
     rows: usize,
     first_keys: usize,
+    /// Most keys that a row sees.
+    window: usize,
 }
 
-/// Attention of all rows; `queries` is `[rows, kv_heads * group * head_dim]` and so is the result.
+impl RowTile<'_> {
+    /// The positions that a row of the tile sees.
+    fn visible(&self, row: usize) -> Range<usize> {
+        let end = self.first_keys + row;
+        end.saturating_sub(self.window)..end
+    }
+
+    /// The positions that any row of the tile sees.
+    fn all_visible(&self) -> Range<usize> {
+        self.visible(0).start..self.visible(self.rows - 1).end
+    }
+
+    /// About how many keys are computed with.
+    fn work(&self) -> usize {
+        self.rows * self.all_visible().len()
+    }
+}
+
+/// Attention of all rows, each over at most `window` keys; `queries` is `[rows, kv_heads * group * head_dim]` and so is the result.
 pub(super) fn attend<T: Element>(
     queries: &[f32],
     keys: &[T],
     values: &[T],
     batch: &PagedBatch,
     heads: Heads,
+    window: Option<usize>,
 ) -> Vec<f32> {
     let mut output = vec![0f32; queries.len()];
     let shared = DisjointSlice::new(&mut output);
-    let tiles = row_tiles(batch);
-    let work: usize = tiles.iter().map(|tile| tile.rows * tile.first_keys).sum();
+    let tiles = row_tiles(batch, window.unwrap_or(usize::MAX));
+    let work: usize = tiles.iter().map(RowTile::work).sum();
     let width = heads.kv_heads * heads.group * heads.head_dim;
     for_ranges(tiles.len() * heads.kv_heads, work.saturating_mul(2 * width), |range| {
         let mut scratch = Scratch::new(heads);
@@ -74,7 +97,7 @@ pub(super) fn attend<T: Element>(
 }
 
 /// Cuts the sequences into tiles of rows, those with the most keys first so that no thread starts a long one last.
-fn row_tiles(batch: &PagedBatch) -> Vec<RowTile<'_>> {
+fn row_tiles(batch: &PagedBatch, window: usize) -> Vec<RowTile<'_>> {
     let mut tiles = Vec::new();
     for sequence in &batch.sequences {
         for start in (0..sequence.rows).step_by(ROW_TILE) {
@@ -83,10 +106,11 @@ fn row_tiles(batch: &PagedBatch) -> Vec<RowTile<'_>> {
                 first_row: sequence.first_row + start,
                 rows: ROW_TILE.min(sequence.rows - start),
                 first_keys: sequence.keys - sequence.rows + 1 + start,
+                window,
             });
         }
     }
-    tiles.sort_by_key(|tile| std::cmp::Reverse(tile.rows * tile.first_keys));
+    tiles.sort_by_key(|tile| std::cmp::Reverse(tile.work()));
     tiles
 }
 
@@ -166,10 +190,14 @@ impl Scratch {
         self.sums[..lanes * head_dim].fill(0.0);
         self.maxima[..lanes].fill(f32::NEG_INFINITY);
         self.weights[..lanes].fill(0.0);
-        let all_keys = tile.first_keys + tile.rows - 1;
-        for first_key in (0..all_keys).step_by(KEY_TILE) {
-            self.load(cache, first_key, KEY_TILE.min(all_keys - first_key));
-            let visible = |lane: usize| (tile.first_keys + lane / group).saturating_sub(first_key).min(KEY_TILE);
+        let all = tile.all_visible();
+        // Tiles are of absolute positions, so that a row's sums do not depend on where its window begins within one.
+        for first_key in (all.start / KEY_TILE * KEY_TILE..all.end).step_by(KEY_TILE) {
+            self.load(cache, first_key, KEY_TILE.min(all.end - first_key));
+            let visible = |lane: usize| {
+                let Range { start, end } = tile.visible(lane / group);
+                start.saturating_sub(first_key).min(KEY_TILE)..end.saturating_sub(first_key).min(KEY_TILE)
+            };
             // Lanes go in pairs, so that a load of keys serves two.
             for lane in (0..lanes).step_by(2) {
                 if lane + 1 < lanes {
@@ -235,16 +263,17 @@ impl Scratch {
         scores
     }
 
-    /// Takes the first `visible` keys of the loaded tile into one lane: an online softmax step (Milakov and Gimelshein, 2018).
-    fn step(&mut self, lane: usize, visible: usize, scores: [F32x8; TILE_VECTORS]) {
-        if visible == 0 {
+    /// Takes the visible keys of the loaded tile into one lane: an online softmax step (Milakov and Gimelshein, 2018). Without
+    /// any the lane stays as it is, to the bit.
+    fn step(&mut self, lane: usize, visible: Range<usize>, scores: [F32x8; TILE_VECTORS]) {
+        if visible.is_empty() {
             return;
         }
-        let hidden = hide(scores, visible, f32::NEG_INFINITY);
+        let hidden = hide(scores, &visible, f32::NEG_INFINITY);
         let highest = hidden.into_iter().fold(F32x8::splat(self.maxima[lane]), |highest, score| score.max(highest));
         let highest = highest.max_element();
         let weights = hidden.map(|score| score.sub(F32x8::splat(highest)).exp());
-        let weights = hide(weights, visible, 0.0);
+        let weights = hide(weights, &visible, 0.0);
         let [a, b, c, d] = weights;
         let sum = a.add(c).add(b.add(d)).sum();
         let shrink = F32x8::splat(self.maxima[lane] - highest).exp().max_element();
@@ -256,7 +285,8 @@ impl Scratch {
         }
         let head_dim = self.heads.head_dim;
         let sums = &mut self.sums[lane * head_dim..(lane + 1) * head_dim];
-        add_values(sums, shrink, &shares.as_flattened()[..visible], &self.values);
+        let values = &self.values[visible.start * head_dim..];
+        add_values(sums, shrink, &shares.as_flattened()[visible], values);
     }
 
     fn finish_row(&self, row: usize, place: &mut [f32]) {
@@ -271,17 +301,18 @@ impl Scratch {
     }
 }
 
-/// The numbers of a tile with `filler` behind the first `visible`.
+/// The numbers of a tile with `filler` before and behind the visible ones.
 #[inline(always)]
-fn hide(numbers: [F32x8; TILE_VECTORS], visible: usize, filler: f32) -> [F32x8; TILE_VECTORS] {
-    if visible == KEY_TILE {
+fn hide(numbers: [F32x8; TILE_VECTORS], visible: &Range<usize>, filler: f32) -> [F32x8; TILE_VECTORS] {
+    if visible.len() == KEY_TILE {
         return numbers;
     }
     let mut flat = [[0f32; WIDTH]; TILE_VECTORS];
     for (place, numbers) in flat.iter_mut().zip(numbers) {
         numbers.store(place);
     }
-    flat.as_flattened_mut()[visible..].fill(filler);
+    flat.as_flattened_mut()[..visible.start].fill(filler);
+    flat.as_flattened_mut()[visible.end..].fill(filler);
     flat.map(|numbers| F32x8::load(&numbers))
 }
 

@@ -14,18 +14,25 @@ const OPERATION: &str = "paged_attention";
 /// (F32, F16 or BF16), which hold the keys and values of every position that a row sees, its own included. Query head `h` reads
 /// key head `h / (heads / kv_heads)`; scores are scaled by `1 / sqrt(head_dim)`. Returns F32 `[rows, heads * head_dim]`.
 ///
+/// With a window a row at position `p` sees the keys of `max(0, p + 1 - window)..=p` only; without one it sees all up to its own.
+///
 /// Each row and head is computed by itself over tiles of 32 absolute positions, with a running maximum (online softmax), so its
 /// bits do not depend on the batch, on the chunk it came in, or on which blocks hold its keys. Memory besides the result is
-/// bounded by the tile, not by the number of keys.
+/// bounded by the tile, not by the number of keys, and the work by the window.
 ///
 /// # Errors
-/// When shapes or element types do not fit each other or the batch.
+/// When shapes or element types do not fit each other or the batch, or the window is 0.
 pub fn paged_attention(
     query: &Tensor,
     key_cache: &Tensor,
     value_cache: &Tensor,
     batch: &PagedBatch,
+    window: Option<usize>,
 ) -> std::result::Result<Tensor, KernelError> {
+    if window == Some(0) {
+        let expected = "at least 1: a row sees itself".to_string();
+        return Err(KernelError::OutOfRange { operation: OPERATION, argument: "window", index: 0, value: 0, expected });
+    }
     let [num_blocks, block_size, kv_heads, head_dim] = *key_cache.dims() else {
         return Err(KernelError::Shape {
             operation: OPERATION,
@@ -51,9 +58,12 @@ pub fn paged_attention(
     }
     let group = query.dims()[1] / width;
     match query.device() {
-        Device::Cpu => cpu_attention(query, key_cache, value_cache, batch, cpu::Heads { kv_heads, group, head_dim }),
+        Device::Cpu => {
+            let heads = cpu::Heads { kv_heads, group, head_dim };
+            cpu_attention(query, key_cache, value_cache, batch, heads, window)
+        }
         #[cfg(feature = "cuda")]
-        Device::Cuda(_) => crate::cuda::operations::paged_attention(query, key_cache, value_cache, batch),
+        Device::Cuda(_) => crate::cuda::operations::paged_attention(query, key_cache, value_cache, batch, window),
         _ => Err(KernelError::Device { operation: OPERATION, argument: "query" }),
     }
 }
@@ -64,6 +74,7 @@ fn cpu_attention(
     value_cache: &Tensor,
     batch: &PagedBatch,
     heads: cpu::Heads,
+    window: Option<usize>,
 ) -> Result<Tensor> {
     let (query_storage, query_layout) = query.storage_and_layout();
     let queries = f32_values(&query_storage, query_layout, OPERATION, "query")?;
@@ -75,13 +86,13 @@ fn cpu_attention(
     let values = cpu_storage(&value_storage, OPERATION, "value_cache")?;
     let output = match (keys, values) {
         (CpuStorage::F32(keys), CpuStorage::F32(values)) => {
-            cpu::attend(queries, &keys[key_range], &values[value_range], batch, heads)
+            cpu::attend(queries, &keys[key_range], &values[value_range], batch, heads, window)
         }
         (CpuStorage::F16(keys), CpuStorage::F16(values)) => {
-            cpu::attend(queries, &keys[key_range], &values[value_range], batch, heads)
+            cpu::attend(queries, &keys[key_range], &values[value_range], batch, heads, window)
         }
         (CpuStorage::BF16(keys), CpuStorage::BF16(values)) => {
-            cpu::attend(queries, &keys[key_range], &values[value_range], batch, heads)
+            cpu::attend(queries, &keys[key_range], &values[value_range], batch, heads, window)
         }
         (keys, _) => {
             return Err(element_type(OPERATION, "key_cache and value_cache", "f32, f16 or bf16, both the same", keys));

@@ -1,5 +1,6 @@
 //! Paged attention of mixed sequences: lone rows and chunks, heads of many lengths and groups of many sizes, blocks in no
-//! order, every cache type. What no row sees is NaN: the slots behind a sequence's last key, and blocks of nobody.
+//! order, every cache type, with windows and without. What no row sees is NaN: the slots behind a sequence's last key and
+//! before its first row's window, and blocks of nobody.
 
 use super::cases::{AttentionCase, BatchArrays, CacheShape, Member, shuffled_blocks, slot_of};
 use super::{Backend, CheckReport, Errors, Random};
@@ -25,17 +26,29 @@ const SHAPES: &[(usize, usize, usize, usize)] = &[
 /// Rows of a sequence and keys of its last row.
 const MEMBERS: &[(usize, usize)] = &[(1, 1), (1, 97), (35, 35), (18, 131), (2, 33), (1, 300), (1, 32)];
 
+/// Keys that a row sees at most: itself alone, parts of a tile, whole ones, several, and more than there are.
+const WINDOWS: &[usize] = &[1, 5, 31, 32, 33, 48, 64, 100, 129, 500];
+
 pub(super) fn check(backend: &dyn Backend, random: &mut Random) -> Result<CheckReport, String> {
     let mut errors = Errors::new("paged_attention", backend.activation().tolerance(3e-6));
-    for &(kv_heads, group, head_dim, block_size) in SHAPES {
+    for (index, &(kv_heads, group, head_dim, block_size)) in SHAPES.iter().enumerate() {
         let needed: usize = MEMBERS.iter().map(|(_, keys)| keys.div_ceil(block_size)).sum();
         let shape = CacheShape { num_blocks: needed + 3, block_size, kv_heads, head_dim };
         for cache_type in ElementType::ALL {
-            compare(backend, random, &mut errors, shape, cache_type, group, MEMBERS)?;
+            compare(backend, random, &mut errors, (shape, cache_type), group, None, MEMBERS)?;
         }
         // Lone rows only, and none.
-        compare(backend, random, &mut errors, shape, ElementType::F16, group, &[(1, 65)])?;
-        compare(backend, random, &mut errors, shape, ElementType::F16, group, &[(33, 70)])?;
+        compare(backend, random, &mut errors, (shape, ElementType::F16), group, None, &[(1, 65)])?;
+        compare(backend, random, &mut errors, (shape, ElementType::F16), group, None, &[(33, 70)])?;
+        let window = Some(WINDOWS[index % WINDOWS.len()]);
+        let cache_type = ElementType::ALL[index % ElementType::ALL.len()];
+        compare(backend, random, &mut errors, (shape, cache_type), group, window, MEMBERS)?;
+    }
+    // Every window, with rows that cross it and more keys than the splits have tiles.
+    for &window in WINDOWS {
+        let shape = CacheShape { num_blocks: 80, block_size: 16, kv_heads: 1, head_dim: 8 };
+        let lengths = [(70, 70), (1, 1100), (1, window), (2, window + 1)];
+        compare(backend, random, &mut errors, (shape, ElementType::F32), 2, Some(window), &lengths)?;
     }
     Ok(errors.report)
 }
@@ -44,9 +57,9 @@ fn compare(
     backend: &dyn Backend,
     random: &mut Random,
     errors: &mut Errors,
-    shape: CacheShape,
-    cache_type: ElementType,
+    (shape, cache_type): (CacheShape, ElementType),
     group: usize,
+    window: Option<usize>,
     lengths: &[(usize, usize)],
 ) -> Result<(), String> {
     let mut blocks = shuffled_blocks(random, shape.num_blocks).into_iter();
@@ -60,7 +73,7 @@ fn compare(
     let mut cache = || {
         let mut cache = vec![f32::NAN; shape.numbers()];
         for member in &members {
-            for position in 0..member.keys {
+            for position in first_seen(member.keys - member.rows, window)..member.keys {
                 let start = slot_of(member, position, shape.block_size) * shape.slot();
                 cache[start..start + shape.slot()].copy_from_slice(&random.vector(shape.slot()));
             }
@@ -74,6 +87,7 @@ fn compare(
     let case = AttentionCase {
         query: &query,
         heads,
+        window,
         batch: &batch,
         shape,
         cache_type,
@@ -81,8 +95,13 @@ fn compare(
         value_cache: &value_cache,
     };
     let found = backend.paged_attention(&case)?;
-    let name = format!("{shape:?}, {heads} heads, {cache_type:?}, {lengths:?}");
+    let name = format!("{shape:?}, {heads} heads, {cache_type:?}, window {window:?}, {lengths:?}");
     errors.compare(&name, &found, &expected(&case, &members))
+}
+
+/// The first position that a row sees.
+fn first_seen(position: usize, window: Option<usize>) -> usize {
+    window.map_or(0, |window| (position + 1).saturating_sub(window))
 }
 
 /// Each row and head by itself.
@@ -100,7 +119,7 @@ fn expected(case: &AttentionCase<'_>, members: &[Member]) -> Vec<f64> {
                         (slot * shape.kv_heads + head / group) * shape.head_dim
                     };
                     let key = |position| cache[place(position)..][..shape.head_dim].iter().map(|v| f64::from(*v));
-                    (0..=last).flat_map(key).collect()
+                    (first_seen(last, case.window)..=last).flat_map(key).collect()
                 };
                 let query: Vec<f64> = queries.next().into_iter().flatten().map(|v| f64::from(*v)).collect();
                 output.extend(reference::attention(&query, &gather(case.key_cache), &gather(case.value_cache)));

@@ -104,6 +104,15 @@ pub(super) fn shuffled_blocks(random: &mut Random, num_blocks: usize) -> Vec<u32
     blocks
 }
 
+/// How heads of query and key are normalized.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)] // Said at `HeadNorms`.
+pub struct NormCase<'a> {
+    pub query: &'a [f32],
+    pub key: &'a [f32],
+    pub epsilon: f32,
+}
+
 /// A rotation with its write. Caches hold numbers that must stay where nothing is written.
 #[derive(Debug, Clone)]
 #[allow(missing_docs)] // Said at `rope_kv_write`.
@@ -111,6 +120,9 @@ pub struct RopeCase<'a> {
     pub query: &'a [f32],
     pub key: &'a [f32],
     pub value: &'a [f32],
+    /// What is added to rows of query, key and value.
+    pub biases: Option<[&'a [f32]; 3]>,
+    pub norms: Option<NormCase<'a>>,
     pub heads: usize,
     pub frequencies: &'a RopeFrequencies,
     pub batch: &'a BatchArrays,
@@ -126,6 +138,7 @@ pub struct RopeCase<'a> {
 pub struct AttentionCase<'a> {
     pub query: &'a [f32],
     pub heads: usize,
+    pub window: Option<usize>,
     pub batch: &'a BatchArrays,
     pub shape: CacheShape,
     pub cache_type: ElementType,

@@ -18,7 +18,8 @@ use crate::weight::{Weight, WeightType};
 
 pub use backend::{Backend, Normalized, Rotated};
 pub use cases::{
-    AttentionCase, BatchArrays, BlockCopyCase, CacheShape, EmbeddingCase, MatmulCase, RopeCase, SwapCase, TokenCase,
+    AttentionCase, BatchArrays, BlockCopyCase, CacheShape, EmbeddingCase, MatmulCase, NormCase, RopeCase, SwapCase,
+    TokenCase,
 };
 pub use random::Random;
 pub use tensors::TensorBackend;

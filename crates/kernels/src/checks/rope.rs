@@ -1,22 +1,46 @@
-//! Rotation and the write to the cache: every cache type, heads that are rotated in part, odd heads, slots in no order, and
-//! positions so far out that an angle in single precision would be noise.
+//! Rotation and the write to the cache: every cache type, both orders of pairs, biases and norms before them, heads that are
+//! rotated in part, odd heads, slots in no order, and positions so far out that an angle in single precision would be noise.
 
-use super::cases::{BatchArrays, CacheShape, Member, RopeCase, shuffled_blocks};
+use super::cases::{BatchArrays, CacheShape, Member, NormCase, RopeCase, shuffled_blocks};
 use super::{Backend, CheckReport, Errors, Random};
 use crate::launch::ElementType;
 use crate::reference;
-use crate::rope::RopeFrequencies;
+use crate::rope::{RopeFrequencies, RopePairs};
 
 const BLOCK_SIZE: usize = 4;
 
+/// Query heads, key heads, length of a head, pairs that turn.
+const SHAPES: &[(usize, usize, usize, usize)] =
+    &[(1, 1, 2, 1), (6, 3, 10, 5), (6, 2, 10, 3), (8, 4, 8, 4), (4, 1, 64, 32), (3, 3, 7, 2), (32, 8, 128, 64)];
+
+/// Heads of more lengths for each order of pairs, each with every step before the rotation: few heads, since there are many cases.
+const PREPARED: &[(usize, usize, usize, usize)] =
+    &[(1, 1, 1, 0), (3, 1, 10, 5), (2, 2, 13, 4), (2, 1, 96, 48), (5, 1, 256, 100)];
+
+/// What is done to heads besides their rotation.
+#[derive(Debug, Clone, Copy)]
+struct Preparation {
+    biases: bool,
+    norms: bool,
+    pairs: RopePairs,
+    magnitude: f32,
+}
+
 pub(super) fn check(backend: &dyn Backend, random: &mut Random) -> Result<CheckReport, String> {
     let mut errors = Errors::new("rope_kv_write", backend.activation().tolerance(1e-6));
-    let shapes =
-        [(1, 1, 2, 1), (6, 3, 10, 5), (6, 2, 10, 3), (8, 4, 8, 4), (4, 1, 64, 32), (3, 3, 7, 2), (32, 8, 128, 64)];
-    for (heads, kv_heads, head_dim, pairs) in shapes {
-        for cache_type in ElementType::ALL {
-            let shape = CacheShape { num_blocks: 400, block_size: BLOCK_SIZE, kv_heads, head_dim };
-            compare(backend, random, &mut errors, shape, cache_type, heads, pairs)?;
+    let mut compare_all = |shapes: &[(usize, usize, usize, usize)], preparation| {
+        for &(heads, kv_heads, head_dim, pairs) in shapes {
+            for cache_type in ElementType::ALL {
+                let shape = CacheShape { num_blocks: 400, block_size: BLOCK_SIZE, kv_heads, head_dim };
+                compare(backend, random, &mut errors, (shape, cache_type), (heads, pairs), preparation)?;
+            }
+        }
+        Ok::<_, String>(())
+    };
+    for pairs in [RopePairs::Neighbours, RopePairs::Halves] {
+        compare_all(SHAPES, Preparation { biases: false, norms: false, pairs, magnitude: 1.0 })?;
+        for (biases, norms, magnitude) in [(true, false, 1.0), (false, true, 1.25), (true, true, 0.75)] {
+            compare_all(PREPARED, Preparation { biases, norms, pairs, magnitude })?;
         }
     }
     far_positions(backend, &mut errors)?;
@@ -27,10 +51,9 @@ fn compare(
     backend: &dyn Backend,
     random: &mut Random,
     errors: &mut Errors,
-    shape: CacheShape,
-    cache_type: ElementType,
-    heads: usize,
-    pairs: usize,
+    (shape, cache_type): (CacheShape, ElementType),
+    (heads, pairs): (usize, usize),
+    preparation: Preparation,
 ) -> Result<(), String> {
     let activation = backend.activation();
     let blocks = shuffled_blocks(random, shape.num_blocks);
@@ -41,17 +64,21 @@ fn compare(
     let batch = BatchArrays::new(&members, shape.block_size);
     let rows = batch.positions.len();
     let factors: Vec<f32> = (0..pairs).map(|pair| 1.0 + pair as f32 / 4.0).collect();
+    let per_pair = reference::rope_frequencies(2 * pairs, 500_000.0, 2.0, Some(&factors));
     let frequencies =
-        RopeFrequencies::new(2 * pairs, 500_000.0, 2.0, Some(&factors)).map_err(|error| error.to_string())?;
-    let query = activation.round(&random.vector(rows * heads * shape.head_dim));
-    let key = activation.round(&random.vector(rows * shape.slot()));
-    let value = activation.round(&random.vector(rows * shape.slot()));
-    let key_cache = cache_type.round(&random.vector(shape.numbers()));
-    let value_cache = cache_type.round(&random.vector(shape.numbers()));
+        RopeFrequencies::new(per_pair, preparation.pairs, preparation.magnitude).map_err(|error| error.to_string())?;
+    let widths = [heads * shape.head_dim, shape.slot(), shape.slot()];
+    let projections = widths.map(|width| activation.round(&random.vector(rows * width)));
+    let biases = widths.map(|width| random.vector(width));
+    let norms = [(); 2].map(|()| random.vector(shape.head_dim));
+    let epsilon = 1e-5;
+    let [key_cache, value_cache] = [(); 2].map(|()| cache_type.round(&random.vector(shape.numbers())));
     let found = backend.rope_kv_write(&RopeCase {
-        query: &query,
-        key: &key,
-        value: &value,
+        query: &projections[0],
+        key: &projections[1],
+        value: &projections[2],
+        biases: preparation.biases.then(|| biases.each_ref().map(Vec::as_slice)),
+        norms: preparation.norms.then(|| NormCase { query: &norms[0], key: &norms[1], epsilon }),
         heads,
         frequencies: &frequencies,
         batch: &batch,
@@ -60,21 +87,26 @@ fn compare(
         key_cache: &key_cache,
         value_cache: &value_cache,
     })?;
-    let per_pair = reference::rope_frequencies(2 * pairs, 500_000.0, 2.0, Some(&factors));
-    let rotate = |numbers: &[f32], heads: usize| -> Vec<f64> {
-        let head = |(index, head): (usize, &[f32])| {
-            let head: Vec<f64> = head.iter().map(|value| f64::from(*value)).collect();
-            reference::rope(&head, batch.positions[index / heads], &per_pair)
-        };
-        numbers.chunks_exact(shape.head_dim).enumerate().flat_map(head).collect()
+    let prepared = |which: usize| -> Vec<f64> {
+        let bias =
+            |column: usize| if preparation.biases { f64::from(biases[which][column % widths[which]]) } else { 0.0 };
+        projections[which].iter().enumerate().map(|(index, value)| f64::from(*value) + bias(index)).collect()
     };
-    let case = format!("{heads}/{} heads of {}, {cache_type:?}", shape.kv_heads, shape.head_dim);
-    errors.compare(&case, &found.query, &rotate(&query, heads))?;
-    let value: Vec<f64> = value.iter().map(|value| f64::from(*value)).collect();
-    for (name, found, before, expected) in [
-        ("keys", &found.key_cache, &key_cache, rotate(&key, shape.kv_heads)),
-        ("values", &found.value_cache, &value_cache, value),
-    ] {
+    let turned = |which: usize| -> Vec<f64> {
+        let per_row = widths[which] / shape.head_dim;
+        let head = |(index, head): (usize, &[f64])| {
+            let normed =
+                if preparation.norms { reference::head_norm(head, &norms[which], epsilon) } else { head.to_vec() };
+            let position = batch.positions[index / per_row];
+            reference::rope(&normed, position, frequencies.per_pair(), preparation.pairs, preparation.magnitude)
+        };
+        prepared(which).chunks_exact(shape.head_dim).enumerate().flat_map(head).collect()
+    };
+    let case = format!("{heads}/{} heads of {}, {cache_type:?}, {preparation:?}", shape.kv_heads, shape.head_dim);
+    errors.compare(&case, &found.query, &turned(0))?;
+    for (name, found, before, expected) in
+        [("keys", &found.key_cache, &key_cache, turned(1)), ("values", &found.value_cache, &value_cache, prepared(2))]
+    {
         compare_cache(errors, &format!("{case}, {name}"), cache_type, (found, before), &batch, &expected)?;
     }
     Ok(())
@@ -103,7 +135,7 @@ fn compare_cache(
 fn far_positions(backend: &dyn Backend, errors: &mut Errors) -> Result<(), String> {
     let shape = CacheShape { num_blocks: 1, block_size: 1_000_000, kv_heads: 1, head_dim: 128 };
     let per_pair = reference::rope_frequencies(128, 10_000.0, 1.0, None);
-    let frequencies = RopeFrequencies::new(128, 10_000.0, 1.0, None).map_err(|error| error.to_string())?;
+    let frequencies = RopeFrequencies::new(per_pair, RopePairs::Neighbours, 1.0).map_err(|error| error.to_string())?;
     for position in [131_071usize, 999_999] {
         let mut batch = BatchArrays::new(&[Member { rows: 1, keys: position + 1, blocks: vec![0] }], shape.block_size);
         // The row goes to a small cache all the same.
@@ -117,6 +149,8 @@ fn far_positions(backend: &dyn Backend, errors: &mut Errors) -> Result<(), Strin
             query: &query,
             key: &query,
             value: &query,
+            biases: None,
+            norms: None,
             heads: 1,
             frequencies: &frequencies,
             batch: &batch,
@@ -126,7 +160,7 @@ fn far_positions(backend: &dyn Backend, errors: &mut Errors) -> Result<(), Strin
             value_cache: &empty,
         })?;
         let exact: Vec<f64> = query.iter().map(|value| f64::from(*value)).collect();
-        let expected = reference::rope(&exact, position as u32, &per_pair);
+        let expected = reference::rope(&exact, position as u32, frequencies.per_pair(), RopePairs::Neighbours, 1.0);
         errors.compare(&format!("position {position}"), &found.query, &expected)?;
     }
     Ok(())

@@ -3,13 +3,13 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::{
-    AttentionCase, Backend, BlockCopyCase, CacheShape, EmbeddingCase, MatmulCase, Normalized, RopeCase, Rotated,
-    SwapCase, TokenCase,
+    AttentionCase, Backend, BlockCopyCase, CacheShape, EmbeddingCase, MatmulCase, NormCase, Normalized, RopeCase,
+    Rotated, SwapCase, TokenCase,
 };
 use crate::launch::{AttentionShape, ElementType};
 use crate::{
-    Indices, PagedBatch, Weight, block_copy, embedding, gather_blocks, paged_attention, quant_matmul, rms_norm,
-    rope_kv_write, scatter_blocks, select_rows, silu_mul,
+    HeadNorms, Indices, PagedBatch, Projections, Weight, block_copy, embedding, gather_blocks, paged_attention,
+    quant_matmul, rms_norm, rope_kv_write, scatter_blocks, select_rows, silu_mul,
 };
 
 /// Runs the crate's own functions on a device.
@@ -117,8 +117,23 @@ impl Backend for TensorBackend {
             .on(&self.device)
             .and_then(|placed| placed.table(&batch))
             .map_err(|error| error.to_string())?;
-        let query = rope_kv_write(&query, &key, &value, &table, &batch, &key_cache, &value_cache)
-            .map_err(|error| error.to_string())?;
+        let biases = case.biases.map(|biases| biases.map(|bias| self.vector(bias)));
+        let biases = biases.map(|[query, key, value]| Ok::<_, String>([query?, key?, value?])).transpose()?;
+        let norms = case.norms.map(|norms| Ok::<_, String>((self.vector(norms.query)?, self.vector(norms.key)?)));
+        let norms = norms.transpose()?;
+        let projections = Projections {
+            query: &query,
+            key: &key,
+            value: &value,
+            biases: biases.as_ref().map(|biases| biases.each_ref()),
+            norms: norms.as_ref().zip(case.norms).map(|((query, key), NormCase { epsilon, .. })| HeadNorms {
+                query,
+                key,
+                epsilon,
+            }),
+        };
+        let query =
+            rope_kv_write(&projections, &table, &batch, &key_cache, &value_cache).map_err(|error| error.to_string())?;
         Ok(Rotated { query: values(&query)?, key_cache: values(&key_cache)?, value_cache: values(&value_cache)? })
     }
 
@@ -127,7 +142,9 @@ impl Backend for TensorBackend {
         let key_cache = self.cache(case.key_cache, case.shape, case.cache_type)?;
         let value_cache = self.cache(case.value_cache, case.shape, case.cache_type)?;
         let batch = self.placed(case.batch.batch(case.shape)?, case.heads, case.shape, case.cache_type)?;
-        values(&paged_attention(&query, &key_cache, &value_cache, &batch).map_err(|error| error.to_string())?)
+        paged_attention(&query, &key_cache, &value_cache, &batch, case.window)
+            .map_err(|error| error.to_string())
+            .and_then(|output| values(&output))
     }
 
     fn embedding(&self, case: &EmbeddingCase<'_>) -> Result<Vec<f32>, String> {

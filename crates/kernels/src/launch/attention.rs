@@ -51,10 +51,11 @@ pub struct AttentionArguments {
     pub splits: u32,
     pub bf16: u32,
     pub vectors: u32,
+    pub window: u32,
     pub scale: f32,
 }
 
-// SAFETY: `repr(C)`, the same fields in the same order; only the last four bytes are padding.
+// SAFETY: `repr(C)`, the same fields in the same order, without padding.
 #[allow(unsafe_code)]
 unsafe impl KernelArguments for AttentionArguments {}
 
@@ -170,9 +171,18 @@ impl AttentionPlan {
         if self.splits == 1 { 0 } else { 2 * self.decode.len() * self.shape.heads * self.splits as usize }
     }
 
-    /// The grids of one layer, to run one after another.
+    /// The grids of one layer whose rows see at most `window` keys, to run one after another. Layers of different windows share
+    /// a plan: the grids are the same, and the kernels find what is visible themselves.
     #[must_use]
-    pub fn launches(&self, pointers: &AttentionPointers) -> Vec<Launch<AttentionArguments>> {
+    pub fn launches(&self, pointers: &AttentionPointers, window: Option<usize>) -> Vec<Launch<AttentionArguments>> {
+        let window = window.and_then(|window| u32::try_from(window).ok()).unwrap_or(u32::MAX);
+        let mut launches = self.unlimited(pointers);
+        launches.iter_mut().for_each(|launch| launch.arguments.window = window);
+        launches
+    }
+
+    /// The grids, with every key visible up to a row's own.
+    fn unlimited(&self, pointers: &AttentionPointers) -> Vec<Launch<AttentionArguments>> {
         let mut launches = Vec::new();
         if !self.decode.is_empty() {
             launches.push(self.decode_launch(pointers));
@@ -214,6 +224,7 @@ impl AttentionPlan {
             splits: self.splits,
             bf16: u32::from(shape.activation == ElementType::Bf16),
             vectors: u32::from(vectors),
+            window: u32::MAX,
             scale: (std::f64::consts::LOG2_E / (shape.head_dim as f64).sqrt()) as f32,
         }
     }
@@ -402,7 +413,9 @@ mod tests {
             let plan = |keys: usize| {
                 AttentionPlan::new(&batch(&vec![(1, keys); count]), shape(8, 4, 128), 132).expect("a head that fits")
             };
-            assert_eq!(plan(1).launches(&pointers), plan(100_000).launches(&pointers));
+            for window in [None, Some(1), Some(4096)] {
+                assert_eq!(plan(1).launches(&pointers, window), plan(100_000).launches(&pointers, window));
+            }
             assert_eq!(plan(1).sums_floats(), plan(100_000).sums_floats());
         }
     }
@@ -423,7 +436,7 @@ mod tests {
                 for cache in ElementType::ALL {
                     let shape = AttentionShape { cache, ..shape(2, group, head_dim) };
                     let plan = AttentionPlan::new(&batch(&[(1, 5), (3, 3)]), shape, 10).expect("a head that fits");
-                    let launches = plan.launches(&AttentionPointers::default());
+                    let launches = plan.launches(&AttentionPointers::default(), None);
                     assert!(launches[0].shared_bytes <= DECODE_SHARED_BYTES, "{shape:?}");
                     // What a block may have at most on the smallest cards of capability 8.0 and up.
                     assert!(launches.iter().all(|launch| launch.shared_bytes <= 99 * 1024), "{shape:?}");

@@ -1,6 +1,8 @@
-//! `csrc/rope.cu`: the step's table of cosines and sines, and the rotation with the write to the cache. One thread for a pair.
+//! `csrc/rope.cu`: the step's table of cosines and sines, one thread for an angle; and what is done to a layer's projections up to
+//! the write to the cache, one warp for a head.
 
 use super::{DevicePointer, ElementType, KernelArguments, Launch, THREADS};
+use crate::error::KernelError;
 
 /// The arguments of `rope_table`, as in C++.
 #[repr(C)]
@@ -13,9 +15,10 @@ pub struct RopeTableArguments {
     pub sines: DevicePointer,
     pub rows: u32,
     pub pairs: u32,
+    pub magnitude: f32,
 }
 
-// SAFETY: `repr(C)`, the same fields in the same order.
+// SAFETY: `repr(C)`, the same fields in the same order; only the last four bytes are padding.
 #[allow(unsafe_code)]
 unsafe impl KernelArguments for RopeTableArguments {}
 
@@ -49,6 +52,11 @@ pub struct RopeKvWriteArguments {
     pub query: DevicePointer,
     pub key: DevicePointer,
     pub value: DevicePointer,
+    pub query_bias: DevicePointer,
+    pub key_bias: DevicePointer,
+    pub value_bias: DevicePointer,
+    pub query_norm: DevicePointer,
+    pub key_norm: DevicePointer,
     pub cosines: DevicePointer,
     pub sines: DevicePointer,
     pub slots: DevicePointer,
@@ -59,14 +67,19 @@ pub struct RopeKvWriteArguments {
     pub kv_heads: u32,
     pub head_dim: u32,
     pub pairs: u32,
+    pub halves: u32,
     pub paired: u32,
+    pub epsilon: f32,
 }
 
 // SAFETY: `repr(C)`, the same fields in the same order; only the last four bytes are padding.
 #[allow(unsafe_code)]
 unsafe impl KernelArguments for RopeKvWriteArguments {}
 
-/// Rotates a layer's queries and keys, and writes its keys and values to the cache.
+/// The longest head that the kernel is compiled for.
+const LONGEST_HEAD: u32 = 256;
+
+/// Prepares and rotates a layer's queries and keys, and writes its keys and values to the cache.
 #[derive(Debug, Clone, Copy)]
 pub struct RopeKvWrite {
     /// Element type of query, key, value and the rotated query.
@@ -81,21 +94,32 @@ pub struct RopeKvWrite {
 
 impl RopeKvWrite {
     /// The grid.
-    #[must_use]
-    pub fn launch(self) -> Launch<RopeKvWriteArguments> {
+    ///
+    /// # Errors
+    /// When a head has more than 256 numbers.
+    pub fn launch(self) -> Result<Launch<RopeKvWriteArguments>, KernelError> {
         let Self { activation, cache, rows, mut arguments } = self;
         let RopeKvWriteArguments { query, key, value, rotated, key_cache, value_cache, .. } = arguments;
+        if arguments.head_dim > LONGEST_HEAD {
+            return Err(KernelError::OutOfRange {
+                operation: "rope_kv_write",
+                argument: "head_dim",
+                index: 0,
+                value: u64::from(arguments.head_dim),
+                expected: format!("at most {LONGEST_HEAD}"),
+            });
+        }
         let activations = [query, key, value, rotated].iter().all(|at| at.is_aligned(2 * activation.bytes()));
         let caches = [key_cache, value_cache].iter().all(|at| at.is_aligned(2 * cache.bytes()));
         arguments.paired = u32::from(arguments.head_dim.is_multiple_of(2) && activations && caches);
-        let items = (arguments.heads + 2 * arguments.kv_heads) * arguments.head_dim.div_ceil(2);
-        let threads = items.next_multiple_of(32).min(THREADS);
-        Launch {
+        let warps = arguments.heads + 2 * arguments.kv_heads;
+        let threads = (32 * warps).min(THREADS);
+        Ok(Launch {
             kernel: format!("rope_kv_write_{}_{}", activation.suffix(), cache.suffix()),
-            blocks: [rows, items.div_ceil(threads), 1],
+            blocks: [rows, (32 * warps).div_ceil(threads), 1],
             threads,
             shared_bytes: 0,
             arguments,
-        }
+        })
     }
 }

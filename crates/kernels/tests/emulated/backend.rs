@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use sconce_emulator::Grid;
+use sconce_kernels::RopePairs;
 use sconce_kernels::checks::{
     AttentionCase, Backend, BlockCopyCase, EmbeddingCase, MatmulCase, Normalized, RopeCase, Rotated, SwapCase,
     TokenCase,
@@ -145,6 +146,11 @@ impl Backend for Emulated {
         let positions = Buffer::indices(&case.batch.positions);
         let slots = Buffer::indices(&case.batch.slot_mapping);
         let frequencies = Buffer::doubles(case.frequencies.per_pair());
+        let biases = case.biases.map(|biases| biases.map(|bias| self.floats(bias, ElementType::F32)));
+        let norms =
+            case.norms.map(|norms| [norms.query, norms.key].map(|weight| self.floats(weight, ElementType::F32)));
+        let bias = |which: usize| biases.as_ref().map_or(DevicePointer::default(), |biases| biases[which].pointer());
+        let norm = |which: usize| norms.as_ref().map_or(DevicePointer::default(), |norms| norms[which].pointer());
         twice(|seed| {
             let [cosines, sines] = [(); 2].map(|()| self.poisoned(rows * pairs, ElementType::F32));
             let table = RopeTableArguments {
@@ -154,6 +160,7 @@ impl Backend for Emulated {
                 sines: sines.pointer(),
                 rows: rows as u32,
                 pairs: pairs as u32,
+                magnitude: case.frequencies.magnitude(),
             };
             run(&RopeTable { arguments: table }.launch(), seed)?;
             let rotated = self.poisoned(case.query.len(), self.activation);
@@ -163,6 +170,11 @@ impl Backend for Emulated {
                 query: query.pointer(),
                 key: key.pointer(),
                 value: value.pointer(),
+                query_bias: bias(0),
+                key_bias: bias(1),
+                value_bias: bias(2),
+                query_norm: norm(0),
+                key_norm: norm(1),
                 cosines: cosines.pointer(),
                 sines: sines.pointer(),
                 slots: slots.pointer(),
@@ -173,10 +185,13 @@ impl Backend for Emulated {
                 kv_heads: case.shape.kv_heads as u32,
                 head_dim: case.shape.head_dim as u32,
                 pairs: pairs as u32,
+                halves: u32::from(case.frequencies.pairs() == RopePairs::Halves),
                 paired: 0,
+                epsilon: case.norms.map_or(0.0, |norms| norms.epsilon),
             };
             let (activation, cache) = (self.activation, case.cache_type);
-            run(&RopeKvWrite { activation, cache, rows: rows as u32, arguments }.launch(), seed)?;
+            let write = RopeKvWrite { activation, cache, rows: rows as u32, arguments };
+            run(&write.launch().map_err(|error| error.to_string())?, seed)?;
             Ok(Rotated {
                 query: rotated.read(self.activation),
                 key_cache: key_cache.read(cache),
@@ -222,7 +237,7 @@ impl Backend for Emulated {
                 sums: sums.pointer(),
                 stats: stats.pointer(),
             };
-            for launch in plan.launches(&pointers) {
+            for launch in plan.launches(&pointers, case.window) {
                 run(&launch, seed)?;
             }
             // Reading a buffer looks after what lies beside it.

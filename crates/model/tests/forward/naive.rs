@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use sconce_kernels::RopePairs;
 use sconce_kernels::reference::{attention, rope, rope_frequencies};
 use sconce_model::{Device, GgufFile, LlamaConfig};
 
@@ -72,7 +73,8 @@ impl NaiveLlama {
     }
 
     fn rotate(&self, row: &[f64], position: usize) -> Vec<f64> {
-        row.chunks_exact(self.config.head_dim).flat_map(|head| rope(head, position as u32, &self.frequencies)).collect()
+        let turned = |head| rope(head, position as u32, &self.frequencies, RopePairs::Neighbours, 1.0);
+        row.chunks_exact(self.config.head_dim).flat_map(turned).collect()
     }
 
     fn norm(&self, row: &[f64], weight: &str) -> Vec<f64> {

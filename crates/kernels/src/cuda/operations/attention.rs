@@ -11,12 +11,13 @@ use crate::launch::{AttentionPointers, AttentionShape};
 
 const OPERATION: &str = "paged_attention";
 
-/// Attention of a batch's rows over caches; shapes were checked against each other and the batch.
+/// Attention of a batch's rows over caches, each row over at most `window` keys; shapes were checked against each other and the batch.
 pub(crate) fn paged_attention(
     query: &Tensor,
     key_cache: &Tensor,
     value_cache: &Tensor,
     batch: &PagedBatch,
+    window: Option<usize>,
 ) -> Result<Tensor> {
     let card = card(query.device(), OPERATION, "query")?;
     let Some(on_card) = &batch.on_card else { return Err(not_placed(OPERATION, "batch")) };
@@ -57,7 +58,7 @@ pub(crate) fn paged_attention(
         sums: address(&sums, DType::F32, OPERATION, "sums")?,
         stats: address(&stats, DType::F32, OPERATION, "stats")?,
     };
-    for launch in on_card.plan.launches(&pointers) {
+    for launch in on_card.plan.launches(&pointers, window) {
         // SAFETY: the plan was made for this batch and this shape, the caches have every block that the tables name, and the
         // workspace has the size that the plan tells.
         #[allow(unsafe_code)]

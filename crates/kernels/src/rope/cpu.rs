@@ -1,0 +1,116 @@
+//! The projections of a step on the CPU: bias, normalization and rotation of each head, and the write to the cache slots.
+
+use std::borrow::Cow;
+
+use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor};
+use half::{bf16, f16};
+
+use super::table::HostAngles;
+use super::{OPERATION, Projections};
+use crate::batch::PagedBatch;
+use crate::error::Result;
+use crate::rms_norm::inverse_root_mean_square;
+use crate::storage::{contiguous_range, element_type, f32_values};
+
+/// See [`rope_kv_write`](super::rope_kv_write), which checked the shapes.
+pub(super) fn rope_kv_write(
+    projections: &Projections<'_>,
+    angles: &HostAngles,
+    batch: &PagedBatch,
+    [key_cache, value_cache]: [&Tensor; 2],
+) -> Result<Tensor> {
+    let (kv_heads, head_dim) = (key_cache.dims()[2], key_cache.dims()[3]);
+    let (query, norms) = (projections.query, projections.norms.as_ref());
+    let [query_bias, key_bias, value_bias] = match projections.biases {
+        Some(biases) => biases.map(Some),
+        None => [None; 3],
+    };
+    let turned = |rows, bias, norm, argument| rotated(rows, bias, norm, angles, head_dim, argument);
+    let rotated_query = turned(query, query_bias, norms.map(|norms| (norms.query, norms.epsilon)), "query")?;
+    let rotated_key = turned(projections.key, key_bias, norms.map(|norms| (norms.key, norms.epsilon)), "key")?;
+    let (storage, layout) = projections.value.storage_and_layout();
+    let values = biased(f32_values(&storage, layout, OPERATION, "value")?, value_bias)?;
+    let width = kv_heads * head_dim;
+    key_cache.inplace_op1(&WriteSlots { rows: &rotated_key, slots: &batch.slots, width })?;
+    value_cache.inplace_op1(&WriteSlots { rows: &values, slots: &batch.slots, width })?;
+    Ok(Tensor::from_vec(rotated_query, query.shape(), query.device())?)
+}
+
+/// The rows with their bias, their heads normalized and turned.
+fn rotated(
+    rows: &Tensor,
+    bias: Option<&Tensor>,
+    norm: Option<(&Tensor, f32)>,
+    angles: &HostAngles,
+    head_dim: usize,
+    argument: &'static str,
+) -> Result<Vec<f32>> {
+    let width = rows.dims()[1];
+    let (storage, layout) = rows.storage_and_layout();
+    let mut values = biased(f32_values(&storage, layout, OPERATION, argument)?, bias)?.into_owned();
+    if let Some((weight, epsilon)) = norm {
+        let (storage, layout) = weight.storage_and_layout();
+        let weights = f32_values(&storage, layout, OPERATION, "norms")?;
+        for head in values.chunks_exact_mut(head_dim.max(1)) {
+            let scale = inverse_root_mean_square(head, epsilon);
+            for (value, weight) in head.iter_mut().zip(weights) {
+                *value = *value * scale * weight;
+            }
+        }
+    }
+    for (row, heads) in values.chunks_exact_mut(width.max(1)).enumerate() {
+        for head in heads.chunks_exact_mut(head_dim.max(1)) {
+            angles.rotate(row, head);
+        }
+    }
+    Ok(values)
+}
+
+/// The rows plus a bias that is as long as a row.
+fn biased<'a>(rows: &'a [f32], bias: Option<&Tensor>) -> Result<Cow<'a, [f32]>> {
+    let Some(bias) = bias else { return Ok(Cow::Borrowed(rows)) };
+    let (storage, layout) = bias.storage_and_layout();
+    let bias = f32_values(&storage, layout, OPERATION, "biases")?;
+    Ok(Cow::Owned(rows.iter().zip(bias.iter().cycle()).map(|(value, bias)| value + bias).collect()))
+}
+
+/// Writes rows of `width` floats to slots, converting to the cache's type.
+struct WriteSlots<'a> {
+    rows: &'a [f32],
+    slots: &'a [u32],
+    width: usize,
+}
+
+impl WriteSlots<'_> {
+    fn run<T>(&self, cache: &mut [T], convert: impl Fn(&[f32], &mut [T])) {
+        for (row, &slot) in self.rows.chunks_exact(self.width.max(1)).zip(self.slots) {
+            let start = slot as usize * self.width;
+            convert(row, &mut cache[start..start + self.width]);
+        }
+    }
+}
+
+impl InplaceOp1 for WriteSlots<'_> {
+    fn name(&self) -> &'static str {
+        OPERATION
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        use half::slice::HalfFloatSliceExt;
+        let range = contiguous_range(layout, OPERATION, "cache").map_err(candle_core::Error::wrap)?;
+        match storage {
+            CpuStorage::F32(cache) => self.run(&mut cache[range], |row, place| place.copy_from_slice(row)),
+            CpuStorage::F16(cache) => {
+                self.run(&mut cache[range], |row, place: &mut [f16]| place.convert_from_f32_slice(row));
+            }
+            CpuStorage::BF16(cache) => {
+                self.run(&mut cache[range], |row, place: &mut [bf16]| place.convert_from_f32_slice(row));
+            }
+            other => {
+                let error = element_type(OPERATION, "cache", "f32, f16 or bf16", other);
+                return Err(candle_core::Error::wrap(error));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! The angles of rotary position embedding: a frequency for each pair of dimensions, and the sines and cosines of a step.
+
+use candle_core::Device;
+#[cfg(feature = "cuda")]
+use candle_core::Tensor;
+
+use crate::batch::PagedBatch;
+use crate::error::{KernelError, Result};
+use crate::math::multiply_add;
+
+/// Which of the leading `2 * pairs` dimensions of a head turn together; those behind them stay as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RopePairs {
+    /// `(2i, 2i + 1)`: the order in which GGUF stores Llama's projections.
+    Neighbours,
+    /// `(i, i + pairs)`: the order of GPT-NeoX, which Qwen and Phi keep.
+    Halves,
+}
+
+impl RopePairs {
+    /// The dimensions of pair `pair` of `pairs`.
+    #[must_use]
+    pub fn dimensions(self, pair: usize, pairs: usize) -> [usize; 2] {
+        match self {
+            Self::Neighbours => [2 * pair, 2 * pair + 1],
+            Self::Halves => [pair, pair + pairs],
+        }
+    }
+}
+
+/// The angle per position of each rotated pair (Su et al., 2021), which dimensions the pairs are, and what their sines and
+/// cosines are multiplied by.
+#[derive(Debug, Clone)]
+pub struct RopeFrequencies {
+    per_pair: Vec<f64>,
+    pairs: RopePairs,
+    magnitude: f32,
+    /// The frequencies on the device that they were brought to, F64 `[pairs]`.
+    #[cfg(feature = "cuda")]
+    on_card: Option<Tensor>,
+}
+
+impl RopeFrequencies {
+    /// Radians per position of each pair, and the factor of every sine and cosine: 1, or the attention factor of a model
+    /// whose context was stretched.
+    ///
+    /// # Errors
+    /// When a number is not finite, or beyond what single precision holds.
+    pub fn new(per_pair: Vec<f64>, pairs: RopePairs, magnitude: f32) -> std::result::Result<Self, KernelError> {
+        expect_finite("per_pair", &per_pair)?;
+        expect_finite("magnitude", &[f64::from(magnitude)])?;
+        Ok(Self {
+            per_pair,
+            pairs,
+            magnitude,
+            #[cfg(feature = "cuda")]
+            on_card: None,
+        })
+    }
+
+    /// Radians per position of each pair.
+    #[must_use]
+    pub fn per_pair(&self) -> &[f64] {
+        &self.per_pair
+    }
+
+    /// Which dimensions turn together.
+    #[must_use]
+    pub fn pairs(&self) -> RopePairs {
+        self.pairs
+    }
+
+    /// What every sine and cosine is multiplied by.
+    #[must_use]
+    pub fn magnitude(&self) -> f32 {
+        self.magnitude
+    }
+
+    /// The same frequencies for the layers of a device.
+    ///
+    /// # Errors
+    /// When the device has no memory for them.
+    pub fn on(&self, device: &Device) -> std::result::Result<Self, KernelError> {
+        match device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => {
+                let on_card = Some(Tensor::from_slice(&self.per_pair, self.per_pair.len(), device)?);
+                Ok(Self { on_card, ..self.clone() })
+            }
+            _ => Ok(self.clone()),
+        }
+    }
+
+    /// Sines and cosines for the rows of a step, on the device of these frequencies; every layer there uses the same.
+    ///
+    /// # Errors
+    /// When the batch was not brought to the device, or what the device reports.
+    pub fn table(&self, batch: &PagedBatch) -> std::result::Result<RopeTable, KernelError> {
+        let (rows, pairs) = (batch.rows(), self.per_pair.len());
+        let order = self.pairs;
+        #[cfg(feature = "cuda")]
+        if let Some(frequencies) = &self.on_card {
+            let (cosines, sines) = crate::cuda::operations::rope_table(frequencies, self.magnitude, batch)?;
+            return Ok(RopeTable { angles: Angles::Card { cosines, sines, order }, pairs, rows });
+        }
+        let magnitude = f64::from(self.magnitude);
+        let mut cosines = Vec::with_capacity(rows * pairs);
+        let mut sines = Vec::with_capacity(rows * pairs);
+        for &position in batch.positions() {
+            for frequency in &self.per_pair {
+                let (sine, cosine) = (f64::from(position) * frequency).sin_cos();
+                cosines.push((cosine * magnitude) as f32);
+                sines.push((sine * magnitude) as f32);
+            }
+        }
+        Ok(RopeTable { angles: Angles::Host(HostAngles { cosines, sines, pairs, order }), pairs, rows })
+    }
+}
+
+/// A number beyond single precision would make an angle infinite at a far position.
+fn expect_finite(argument: &'static str, numbers: &[f64]) -> Result<()> {
+    match numbers.iter().position(|number| !(number.abs() <= f64::from(f32::MAX))) {
+        None => Ok(()),
+        Some(index) => {
+            Err(KernelError::NotFinite { operation: "rope_frequencies", argument, index, value: numbers[index] })
+        }
+    }
+}
+
+/// Sines and cosines of each row and pair, `[rows, pairs]`.
+#[derive(Debug, Clone)]
+pub struct RopeTable {
+    pub(super) angles: Angles,
+    pub(super) pairs: usize,
+    pub(super) rows: usize,
+}
+
+/// Where the numbers are.
+#[derive(Debug, Clone)]
+pub(super) enum Angles {
+    Host(HostAngles),
+    #[cfg(feature = "cuda")]
+    Card {
+        cosines: Tensor,
+        sines: Tensor,
+        order: RopePairs,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct HostAngles {
+    cosines: Vec<f32>,
+    sines: Vec<f32>,
+    pairs: usize,
+    order: RopePairs,
+}
+
+impl HostAngles {
+    /// Turns the pairs of one head in place; dimensions behind the last pair stay.
+    pub(super) fn rotate(&self, row: usize, head: &mut [f32]) {
+        let cosines = &self.cosines[row * self.pairs..(row + 1) * self.pairs];
+        let sines = &self.sines[row * self.pairs..(row + 1) * self.pairs];
+        for (pair, (cosine, sine)) in cosines.iter().zip(sines).enumerate() {
+            let [first, second] = self.order.dimensions(pair, self.pairs);
+            let (even, odd) = (head[first], head[second]);
+            head[first] = multiply_add(even, *cosine, -(odd * sine));
+            head[second] = multiply_add(even, *sine, odd * cosine);
+        }
+    }
+}
