@@ -46,7 +46,7 @@ pub(super) fn check(backend: &dyn Backend, random: &mut Random) -> Result<CheckR
     }
     // Every window, with rows that cross it and more keys than the splits have tiles.
     for &window in WINDOWS {
-        let shape = CacheShape { num_blocks: 80, block_size: 16, kv_heads: 1, head_dim: 8 };
+        let shape = CacheShape { num_blocks: 140, block_size: 16, kv_heads: 1, head_dim: 8 };
         let lengths = [(70, 70), (1, 1100), (1, window), (2, window + 1)];
         compare(backend, random, &mut errors, (shape, ElementType::F32), 2, Some(window), &lengths)?;
     }
