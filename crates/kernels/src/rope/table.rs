@@ -119,7 +119,8 @@ impl RopeFrequencies {
 
 /// A number beyond single precision would make an angle infinite at a far position.
 fn expect_finite(argument: &'static str, numbers: &[f64]) -> Result<()> {
-    match numbers.iter().position(|number| !(number.abs() <= f64::from(f32::MAX))) {
+    let holds = |number: &f64| number.abs() <= f64::from(f32::MAX);
+    match numbers.iter().position(|number| !holds(number)) {
         None => Ok(()),
         Some(index) => {
             Err(KernelError::NotFinite { operation: "rope_frequencies", argument, index, value: numbers[index] })

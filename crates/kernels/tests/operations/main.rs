@@ -3,4 +3,5 @@
 mod attention;
 mod checks;
 mod matmul;
+mod rope;
 mod rows;
