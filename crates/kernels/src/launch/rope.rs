@@ -123,3 +123,55 @@ impl RopeKvWrite {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(heads: u32, head_dim: u32) -> Result<Launch<RopeKvWriteArguments>, KernelError> {
+        let nothing = DevicePointer::default();
+        let arguments = RopeKvWriteArguments {
+            query: nothing,
+            key: nothing,
+            value: nothing,
+            query_bias: nothing,
+            key_bias: nothing,
+            value_bias: nothing,
+            query_norm: nothing,
+            key_norm: nothing,
+            cosines: nothing,
+            sines: nothing,
+            slots: nothing,
+            rotated: nothing,
+            key_cache: nothing,
+            value_cache: nothing,
+            heads,
+            kv_heads: 1,
+            head_dim,
+            pairs: 1,
+            halves: 0,
+            paired: 0,
+            epsilon: 0.0,
+        };
+        RopeKvWrite { activation: ElementType::Bf16, cache: ElementType::Bf16, rows: 3, arguments }.launch()
+    }
+
+    #[test]
+    fn every_head_has_a_warp_and_no_block_is_idle() {
+        for heads in 1..40 {
+            let launch = write(heads, 64).expect("a head that fits");
+            let [rows, blocks, _] = launch.blocks;
+            assert_eq!((rows, launch.threads % 32), (3, 0));
+            let warps = launch.threads / 32;
+            assert!(blocks * warps >= heads + 2 && (blocks - 1) * warps < heads + 2, "{heads} heads");
+        }
+    }
+
+    #[test]
+    fn a_head_that_a_warp_cannot_hold_is_refused() {
+        assert!(write(4, 256).is_ok());
+        assert!(
+            write(4, 257).is_err_and(|error| error.to_string().contains("head_dim[0] is 257, must be at most 256"))
+        );
+    }
+}
