@@ -69,7 +69,7 @@ pub(crate) fn start(
     let template = template.transpose()?;
     let devices = arguments.device.devices.open()?;
     let began = Instant::now();
-    let loaded = LoadedModel::open(path, template.as_deref(), &devices)
+    let loaded = LoadedModel::open(path, template.as_deref(), &devices, config.max_model_len)
         .with_context(|| format!("the model {} cannot be served", path.display()))?;
     let started = sconce_engine::start(loaded, config)
         .with_context(|| format!("the model {} cannot be served", path.display()))?;

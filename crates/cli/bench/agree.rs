@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &BenchAgreeArguments) -> Result<ExitCode> {
             found.push(finding);
         };
         if logits.is_wanted {
-            let llama = Llama::load(&file, &devices)?.with_activation(activation)?;
+            let llama = Llama::load(&file, &devices, None)?.with_activation(activation)?;
             match logits.run(&llama, &sizes) {
                 Ok(agreements) => agreements.iter().for_each(|agreement| add(finding(&part, agreement))),
                 Err(error) => add(Finding::failed(&part, "logits", error.to_string())),
@@ -99,7 +99,7 @@ impl LogitChecks {
         let with_ways = arguments.checks.contains(&AgreeCheck::Batch);
         let with_cpu = arguments.checks.contains(&AgreeCheck::Cpu);
         let reference = with_cpu.then(|| {
-            let llama = Llama::load(file, &Devices::cpu())?;
+            let llama = Llama::load(file, &Devices::cpu(), None)?;
             Reference::compute(&llama, &prompts, KvCacheDtype::F32)
         });
         let reference = reference.transpose()?;

@@ -78,7 +78,7 @@ pub(super) fn compare(
 }
 
 fn start(model: &Path, devices: &Devices, config: &EngineConfig) -> Result<(EngineHandle, EngineThread)> {
-    let loaded = LoadedModel::open(model, None, devices)?;
+    let loaded = LoadedModel::open(model, None, devices, config.max_model_len)?;
     sconce_engine::start(loaded, config).with_context(|| format!("the model {} cannot be served", model.display()))
 }
 

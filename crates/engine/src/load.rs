@@ -17,11 +17,17 @@ pub struct LoadedModel {
 }
 
 impl LoadedModel {
-    /// Loads a GGUF file onto devices. `chat_template` replaces the file's own.
+    /// Loads a GGUF file onto devices. `chat_template` replaces the file's own; `max_model_len` is that of the engine's
+    /// configuration, since some models rotate differently for long contexts.
     ///
     /// # Errors
     /// [`EngineError`] naming the file's key or tensor that is wrong.
-    pub fn open(path: &Path, chat_template: Option<&str>, devices: &Devices) -> Result<Self, EngineError> {
+    pub fn open(
+        path: &Path,
+        chat_template: Option<&str>,
+        devices: &Devices,
+        max_model_len: Option<usize>,
+    ) -> Result<Self, EngineError> {
         let file = GgufFile::open(path)?;
         let metadata = file.metadata();
         let tokenizer = Tokenizer::new(vocabulary(metadata)?)?;
@@ -29,7 +35,7 @@ impl LoadedModel {
         let text_of = |id: Option<u32>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
         let compile = |source| ChatTemplate::new(source, text_of(tokenizer.bos()), text_of(tokenizer.eos()));
         let template = chat_template.or(own_template).map(compile).transpose()?;
-        let llama = Llama::load(&file, devices)?;
+        let llama = Llama::load(&file, devices, max_model_len)?;
         Ok(Self { llama, tokenizer: Arc::new(tokenizer), template })
     }
 }

@@ -170,7 +170,7 @@ pub(crate) fn num_blocks(
 
 #[cfg(test)]
 mod tests {
-    use sconce_model::{KvCacheDtype, RopeConfig};
+    use sconce_model::{Architecture, KvCacheDtype, RopeConfig, RopeScaling};
 
     use super::*;
     use crate::config::DeviceKind;
@@ -180,6 +180,8 @@ mod tests {
     /// Llama 3.1 8B.
     fn model() -> LlamaConfig {
         LlamaConfig {
+            architecture: Architecture::default(),
+            sliding_window: None,
             vocab_size: 128_256,
             context_length: 131_072,
             embedding_length: 4096,
@@ -188,7 +190,12 @@ mod tests {
             head_count: 32,
             head_count_kv: 8,
             head_dim: 128,
-            rope: RopeConfig { dimensions: 128, frequency_base: 500_000.0, linear_scale: 1.0 },
+            rope: RopeConfig {
+                dimensions: 128,
+                frequency_base: 500_000.0,
+                scaling: RopeScaling::None,
+                attention_factor: 1.0,
+            },
             rms_epsilon: 1e-5,
         }
     }

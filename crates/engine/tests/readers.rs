@@ -28,7 +28,7 @@ fn model() -> LoadedModel {
         write(&folder.path().join("tiny.gguf"), &options, &mut |_| {}).expect("written");
         folder
     });
-    LoadedModel::open(&folder.path().join("tiny.gguf"), None, &devices).expect("the model loads")
+    LoadedModel::open(&folder.path().join("tiny.gguf"), None, &devices, None).expect("the model loads")
 }
 
 fn engine(config: &EngineConfig) -> (EngineHandle, EngineThread) {

@@ -23,7 +23,7 @@ fn stories() -> Option<PathBuf> {
 
 fn engine(config: &EngineConfig) -> Option<(EngineHandle, EngineThread)> {
     let devices = devices::devices();
-    let model = LoadedModel::open(&stories()?, None, &devices).expect("the model loads");
+    let model = LoadedModel::open(&stories()?, None, &devices, None).expect("the model loads");
     let kv_memory_bytes = devices::kv_memory(config.kv_memory_bytes, &devices);
     Some(start(model, &EngineConfig { kv_memory_bytes, ..config.clone() }).expect("the engine starts"))
 }

@@ -36,10 +36,12 @@ pub enum ModelError {
     #[error(transparent)]
     Metadata(#[from] GgufError),
     /// An architecture that is not implemented.
-    #[error("general.architecture is {architecture:?}; only \"llama\" is supported")]
+    #[error("general.architecture is {architecture:?}, which is not supported; supported are {known}")]
     Architecture {
         /// The name in the file.
         architecture: String,
+        /// The names that are supported.
+        known: String,
     },
     /// A configuration value outside of its range.
     #[error("{key} is {value}, must be {expected}")]
@@ -63,9 +65,11 @@ pub enum ModelError {
     },
     /// A tensor that the architecture has no place for: ignoring it would compute something else than the model.
     #[error(
-        "tensor {tensor:?} has no place in a model of architecture llama; the file needs a feature that is not supported"
+        "tensor {tensor:?} has no place in a model of architecture {architecture}; the file needs a feature that is not supported"
     )]
     UnexpectedTensor {
+        /// The architecture's name.
+        architecture: &'static str,
         /// The tensor.
         tensor: String,
     },

@@ -2,10 +2,11 @@
 
 use candle_core::{DType, Device, Tensor};
 use sconce_kernels::{
-    Normed, PagedBatch, Projections, RopeTable, Weight, paged_attention, quant_matmul, rms_norm, rope_kv_write,
-    silu_mul, to_device,
+    HeadNorms, Normed, PagedBatch, Projections, RopeTable, Weight, paged_attention, quant_matmul, rms_norm,
+    rope_kv_write, silu_mul, to_device,
 };
 
+use crate::architecture::Presence;
 use crate::config::LlamaConfig;
 use crate::error::ModelError;
 use crate::kv_cache::LayerCache;
@@ -18,12 +19,17 @@ pub(crate) struct Layer {
     query: Weight,
     key: Weight,
     value: Weight,
+    /// Of query, key and value.
+    biases: Option<[Tensor; 3]>,
+    /// Of the heads of query and key.
+    head_norms: Option<[Tensor; 2]>,
     attention_output: Weight,
     feed_forward_norm: Tensor,
     gate: Weight,
     up: Weight,
     down: Weight,
     epsilon: f32,
+    window: Option<usize>,
 }
 
 /// The residual stream between layers: its sum is `base + update`, not yet added so that the next norm can do both at once.
@@ -51,17 +57,61 @@ impl Layer {
         let name = |part: &str| format!("blk.{index}.{part}.weight");
         let width = config.embedding_length;
         let inner = config.feed_forward_length;
+        let (queries, keys) = (config.query_width(), config.kv_width());
+        let architecture = config.architecture;
+        // Where the file has projections in one tensor, each is a range of its rows.
+        let [query, key, value] = if architecture.fused {
+            let mut cut = |start: usize, rows: usize| {
+                source.matrix_rows(&name("attn_qkv"), start..start + rows, queries + 2 * keys, width)
+            };
+            [cut(0, queries)?, cut(queries, keys)?, cut(queries + keys, keys)?]
+        } else {
+            [
+                source.matrix(&name("attn_q"), queries, width)?,
+                source.matrix(&name("attn_k"), keys, width)?,
+                source.matrix(&name("attn_v"), keys, width)?,
+            ]
+        };
+        let [gate, up] = if architecture.fused {
+            let mut half = |start: usize| source.matrix_rows(&name("ffn_up"), start..start + inner, 2 * inner, width);
+            [half(0)?, half(inner)?]
+        } else {
+            [source.matrix(&name("ffn_gate"), inner, width)?, source.matrix(&name("ffn_up"), inner, width)?]
+        };
+        let bias = |part: &str| format!("blk.{index}.{part}.bias");
+        let has = |presence: Presence, name: &str| match presence {
+            Presence::Never => false,
+            Presence::WhereGiven => source.has(name),
+            Presence::Always => true,
+        };
+        let has_biases = has(architecture.biases, &bias("attn_q"));
+        let has_head_norms = has(architecture.head_norms, &name("attn_q_norm"));
+        let biases = if has_biases {
+            let [query, key, value] = ["attn_q", "attn_k", "attn_v"].map(bias);
+            Some([source.vector(&query, queries)?, source.vector(&key, keys)?, source.vector(&value, keys)?])
+        } else {
+            None
+        };
+        let head_norms = if has_head_norms {
+            let mut norm = |part: &str| source.vector(&name(part), config.head_dim);
+            Some([norm("attn_q_norm")?, norm("attn_k_norm")?])
+        } else {
+            None
+        };
         Ok(Self {
             attention_norm: source.vector(&name("attn_norm"), width)?,
-            query: source.matrix(&name("attn_q"), config.query_width(), width)?,
-            key: source.matrix(&name("attn_k"), config.kv_width(), width)?,
-            value: source.matrix(&name("attn_v"), config.kv_width(), width)?,
-            attention_output: source.matrix(&name("attn_output"), width, config.query_width())?,
+            query,
+            key,
+            value,
+            biases,
+            head_norms,
+            attention_output: source.matrix(&name("attn_output"), width, queries)?,
             feed_forward_norm: source.vector(&name("ffn_norm"), width)?,
-            gate: source.matrix(&name("ffn_gate"), inner, width)?,
-            up: source.matrix(&name("ffn_up"), inner, width)?,
+            gate,
+            up,
             down: source.matrix(&name("ffn_down"), width, inner)?,
             epsilon: config.rms_epsilon,
+            window: config.sliding_window,
         })
     }
 
@@ -78,9 +128,15 @@ impl Layer {
         let query = quant_matmul(&normed, &self.query)?;
         let key = quant_matmul(&normed, &self.key)?;
         let value = quant_matmul(&normed, &self.value)?;
-        let projections = Projections { query: &query, key: &key, value: &value, biases: None, norms: None };
+        let projections = Projections {
+            query: &query,
+            key: &key,
+            value: &value,
+            biases: self.biases.as_ref().map(|[query, key, value]| [query, key, value]),
+            norms: self.head_norms.as_ref().map(|[query, key]| HeadNorms { query, key, epsilon: self.epsilon }),
+        };
         let query = rope_kv_write(&projections, table, batch, &cache.keys, &cache.values)?;
-        Ok((paged_attention(&query, &cache.keys, &cache.values, batch, None)?, sum))
+        Ok((paged_attention(&query, &cache.keys, &cache.values, batch, self.window)?, sum))
     }
 
     /// The rest of the layer, row by row: the attention's projection and the feed-forward network.

@@ -1,9 +1,10 @@
-//! GGUF validation and loading, the Llama forward over mixed batches, sampling, synthetic models.
+//! GGUF validation and loading, the decoder forward over mixed batches, sampling, synthetic models.
 //!
 //! Invariants: nothing in a file is believed before it is checked; on the CPU a row's logits are bitwise the same alone, in any batch,
 //! in any chunking, from a cold or a warm prefix; the cache is allocated once. Knows nothing of requests, scheduling or clocks.
 
 pub mod agree;
+mod architecture;
 mod batch;
 mod config;
 mod devices;
@@ -19,8 +20,9 @@ mod sizes;
 pub mod synth;
 mod tensors;
 
+pub use architecture::Architecture;
 pub use batch::ForwardBatch;
-pub use config::{LlamaConfig, RopeConfig};
+pub use config::{LlamaConfig, RopeConfig, RopeScaling, YarnScaling};
 pub use devices::{DeviceMemory, Devices};
 pub use error::ModelError;
 pub use executor::{Draw, Executor, ExecutorBounds, PendingToken, Step, StepOutcome, Ticket, largest_graph};

@@ -1,13 +1,11 @@
-//! The Llama decoder: loading, and the forward over a batch of mixed sequences.
+//! The decoder that Llama and its kin share: loading, and the forward over a batch of mixed sequences.
 
 use candle_core::{DType, Device, Tensor};
 use sconce_kernels::launch::{AttentionShape, ElementType};
-use sconce_kernels::{
-    KernelError, PlacedStep, RopeFrequencies, RopePairs, Weight, embedding, quant_matmul, select_rows,
-};
+use sconce_kernels::{KernelError, PlacedStep, RopeFrequencies, Weight, embedding, quant_matmul, select_rows};
 
 use crate::batch::ForwardBatch;
-use crate::config::{LlamaConfig, RopeConfig};
+use crate::config::{LlamaConfig, RopeFactors};
 use crate::devices::{self, Devices};
 use crate::error::ModelError;
 use crate::gguf::GgufFile;
@@ -69,42 +67,44 @@ impl Activation {
     }
 }
 
-/// Radians per position of each pair: pair `i` turns by `base^(-2i / dimensions) / factor[i] / scale` (Su et al., 2021); the
-/// factors are those of Llama 3.1's long context, the scale is that of linear position interpolation.
-fn rope_frequencies(rope: &RopeConfig, factors: Option<&[f32]>) -> Vec<f64> {
-    let frequency = |pair: usize| {
-        let base = f64::from(rope.frequency_base).powf(-2.0 * pair as f64 / rope.dimensions as f64);
-        base / factors.map_or(1.0, |factors| f64::from(factors[pair])) / f64::from(rope.linear_scale)
+/// Takes the tables of factors that the file has.
+fn rope_factors(source: &mut TensorSource<'_>, pairs: usize) -> Result<RopeFactors, ModelError> {
+    let mut table = |name: &str| -> Result<Option<Vec<f32>>, ModelError> {
+        if !source.has(name) {
+            return Ok(None);
+        }
+        let factors = source.floats(name, pairs)?;
+        match factors.iter().find(|factor| !(factor.is_finite() && **factor > 0.0)) {
+            None => Ok(Some(factors)),
+            Some(factor) => {
+                let expected = "positive numbers".to_string();
+                Err(ModelError::Config { key: name.to_string(), value: factor.to_string(), expected })
+            }
+        }
     };
-    (0..rope.dimensions / 2).map(frequency).collect()
+    Ok(RopeFactors {
+        plain: table("rope_freqs.weight")?,
+        short: table("rope_factors_short.weight")?,
+        long: table("rope_factors_long.weight")?,
+    })
 }
 
 impl Llama {
     /// Checks the file's configuration and every tensor's shape, and copies the weights to the devices: the layers in
-    /// contiguous stages of about equal bytes, the embedding to the first device, the output to the last.
+    /// contiguous stages of about equal bytes, the embedding to the first device, the output to the last. `served_context` is
+    /// the longest sequence that it will see, by default the model's context: a model with two tables of rope factors takes the
+    /// long one where that is more than its first training saw.
     ///
     /// # Errors
     /// Names the key or tensor that is missing, wrong, or not supported; or says that there are fewer layers than devices.
-    pub fn load(file: &GgufFile, devices: &Devices) -> Result<Self, ModelError> {
+    pub fn load(file: &GgufFile, devices: &Devices, served_context: Option<usize>) -> Result<Self, ModelError> {
         let config = LlamaConfig::from_file(file)?;
         let ranges = devices::stages(&layer_bytes(file, config.block_count), devices.as_slice().len())?;
         let mut source = TensorSource::new(file, devices.first());
         let token_embedding = source.matrix("token_embd.weight", config.vocab_size, config.embedding_length)?;
-        let factors = if source.has("rope_freqs.weight") {
-            Some(source.floats("rope_freqs.weight", config.rope.dimensions / 2)?)
-        } else {
-            None
-        };
-        if let Some(factor) = factors.iter().flatten().find(|factor| !(factor.is_finite() && **factor > 0.0)) {
-            let expected = "positive numbers".to_string();
-            return Err(ModelError::Config {
-                key: "rope_freqs.weight".to_string(),
-                value: factor.to_string(),
-                expected,
-            });
-        }
-        let per_pair = rope_frequencies(&config.rope, factors.as_deref());
-        let frequencies = RopeFrequencies::new(per_pair, RopePairs::Neighbours, 1.0)?;
+        let factors = rope_factors(&mut source, config.rope.dimensions / 2)?;
+        let served = served_context.unwrap_or(config.context_length);
+        let frequencies = config.rope.frequencies(&factors, served, config.architecture.pairs)?;
         let mut stages = Vec::with_capacity(ranges.len());
         for (device, range) in devices.as_slice().iter().zip(ranges) {
             tracing::debug!(?device, ?range, "a stage of layers is loaded");
@@ -122,7 +122,7 @@ impl Llama {
         } else {
             source.matrix("token_embd.weight", config.vocab_size, config.embedding_length)?
         };
-        source.finish()?;
+        source.finish(config.architecture)?;
         tracing::debug!(path = %file.path().display(), layers = config.block_count, "model loaded");
         let activation = Activation::of(devices);
         Ok(Self { config, devices: devices.clone(), token_embedding, stages, output_norm, output, activation })

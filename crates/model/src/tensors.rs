@@ -1,10 +1,12 @@
 //! Takes tensors out of a file by name and shape, and remembers which were taken, so that none is silently ignored.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 use sconce_kernels::{KernelError, Weight};
 
+use crate::architecture::Architecture;
 use crate::error::ModelError;
 use crate::gguf::{GgufError, GgufFile};
 
@@ -33,6 +35,18 @@ impl<'a> TensorSource<'a> {
     pub(crate) fn matrix(&mut self, name: &str, outputs: usize, inputs: usize) -> Result<Weight, ModelError> {
         self.check(name, &[inputs, outputs])?;
         self.file.weight(name, self.device)
+    }
+
+    /// Consecutive rows of a matrix of this shape, as a matrix of their own.
+    pub(crate) fn matrix_rows(
+        &mut self,
+        name: &str,
+        rows: Range<usize>,
+        outputs: usize,
+        inputs: usize,
+    ) -> Result<Weight, ModelError> {
+        self.check(name, &[inputs, outputs])?;
+        self.file.weight_rows(name, rows, self.device)
     }
 
     /// A vector of this length, as floats on the device.
@@ -70,10 +84,13 @@ impl<'a> TensorSource<'a> {
     }
 
     /// Checks that every tensor of the file was taken.
-    pub(crate) fn finish(self) -> Result<(), ModelError> {
+    pub(crate) fn finish(self, architecture: Architecture) -> Result<(), ModelError> {
         match self.file.tensors().iter().find(|info| !self.taken.contains(&info.name)) {
             None => Ok(()),
-            Some(info) => Err(ModelError::UnexpectedTensor { tensor: info.name.clone() }),
+            Some(info) => {
+                let architecture = architecture.name();
+                Err(ModelError::UnexpectedTensor { architecture, tensor: info.name.clone() })
+            }
         }
     }
 }

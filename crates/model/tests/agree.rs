@@ -14,7 +14,7 @@ fn model(seed: u64, quantization: Quantization) -> (GgufFile, Llama) {
         SynthOptions { shape: NamedShape::Tiny, quantization, context_length: None, seed, vocabulary: Some(512) };
     write(&path, &options, &mut |_| {}).expect("it is written");
     let file = GgufFile::open(&path).expect("it is valid");
-    let llama = Llama::load(&file, &Devices::cpu()).expect("it loads");
+    let llama = Llama::load(&file, &Devices::cpu(), None).expect("it loads");
     (file, llama)
 }
 

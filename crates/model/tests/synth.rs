@@ -101,7 +101,7 @@ fn logits_of_a_synthetic_model_have_a_deviation_near_one() {
         let path = folder.path().join("model.gguf");
         synthesize(&path, &SynthOptions { shape, ..options(quantization) });
         let file = GgufFile::open(&path).unwrap();
-        let model = Llama::load(&file, &Devices::cpu()).unwrap();
+        let model = Llama::load(&file, &Devices::cpu(), None).unwrap();
         let mut cache = KvCache::allocate(&model, 2, 32, KvCacheDtype::F32).unwrap();
         let rows = 32u32;
         let batch = ForwardBatch {

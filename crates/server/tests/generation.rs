@@ -32,7 +32,7 @@ fn server_with(config: &EngineConfig, options: ServerOptions) -> Server {
         vocabulary: None,
     };
     write(&path, &synth, &mut |_| {}).unwrap();
-    let model = LoadedModel::open(&path, None, &Devices::cpu()).unwrap();
+    let model = LoadedModel::open(&path, None, &Devices::cpu(), None).unwrap();
     let (engine, thread) = start(model, config).unwrap();
     let state = AppState::new(Some(engine.clone()), Arc::new(Store::in_memory().unwrap()), options);
     Server { app: router(state), engine, _thread: thread }

@@ -37,7 +37,7 @@ fn engine(config: &EngineConfig) -> (EngineHandle, EngineThread) {
     };
     write(&path, &options, &mut |_| {}).expect("written");
     let devices = devices::devices();
-    let model = LoadedModel::open(&path, None, &devices).expect("the model loads");
+    let model = LoadedModel::open(&path, None, &devices, None).expect("the model loads");
     let kv_memory_bytes = devices::kv_memory(config.kv_memory_bytes, &devices);
     start(model, &EngineConfig { kv_memory_bytes, ..config.clone() }).expect("the engine starts")
 }

@@ -10,6 +10,7 @@ pub mod write;
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
@@ -144,23 +145,39 @@ impl GgufFile {
     /// # Errors
     /// When it is missing, has more dimensions, or the device refuses it.
     pub fn weight(&self, name: &str, device: &Device) -> Result<Weight, ModelError> {
+        self.rows(name, None, device)
+    }
+
+    /// Loads consecutive rows of a matrix as a matrix of their own.
+    ///
+    /// # Errors
+    /// Like [`Self::weight`], or when it has not so many rows.
+    pub fn weight_rows(&self, name: &str, rows: Range<usize>, device: &Device) -> Result<Weight, ModelError> {
+        self.rows(name, Some(rows), device)
+    }
+
+    fn rows(&self, name: &str, rows: Option<Range<usize>>, device: &Device) -> Result<Weight, ModelError> {
         let info = self.tensor_info(name).ok_or_else(|| GgufError::MissingTensor { name: name.to_string() });
         let info = info.map_err(|source| ModelError::File { path: self.path.clone(), source })?;
+        let shape = |expected: Vec<usize>| ModelError::TensorShape {
+            tensor: name.to_string(),
+            expected,
+            actual: info.dimensions.clone(),
+        };
         let (inputs, outputs) = match *info.dimensions.as_slice() {
             [inputs] => (inputs, 1),
             [inputs, outputs] => (inputs, outputs),
-            _ => {
-                return Err(ModelError::TensorShape {
-                    tensor: name.to_string(),
-                    expected: vec![info.dimensions[0], info.dimensions[1]],
-                    actual: info.dimensions.clone(),
-                });
-            }
+            _ => return Err(shape(info.dimensions[..2].to_vec())),
         };
-        // The header's check has found these bytes inside the file, so both fit the address space.
-        let start = (self.header.data_offset + info.offset) as usize;
-        let bytes = &self.map[start..start + info.bytes as usize];
-        Weight::from_bytes(bytes, info.weight_type, outputs, inputs, device)
+        let rows = rows.unwrap_or(0..outputs);
+        if rows.start >= rows.end || rows.end > outputs {
+            return Err(shape(vec![inputs, rows.end]));
+        }
+        // The header's check has found these bytes inside the file, so both fit the address space; a row is whole blocks.
+        let row_bytes = info.bytes as usize / outputs;
+        let start = (self.header.data_offset + info.offset) as usize + rows.start * row_bytes;
+        let bytes = &self.map[start..start + rows.len() * row_bytes];
+        Weight::from_bytes(bytes, info.weight_type, rows.len(), inputs, device)
             .map_err(|source| ModelError::Load { tensor: name.to_string(), source })
     }
 }

@@ -24,7 +24,7 @@ fn model(devices: &Devices, activation: Activation) -> Llama {
     };
     write(&path, &options, &mut |_| {}).expect("written");
     let file = GgufFile::open(&path).expect("a valid file");
-    Llama::load(&file, devices).and_then(|llama| llama.with_activation(activation)).expect("a model")
+    Llama::load(&file, devices, None).and_then(|llama| llama.with_activation(activation)).expect("a model")
 }
 
 /// The first so many cards. An emulated one that is promised must be there: a fault in another test is no reason to skip.

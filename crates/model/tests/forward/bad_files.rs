@@ -164,7 +164,7 @@ fn ones_at_the_end_of_a_shape_change_nothing() {
         let written = builder.write();
         let file = GgufFile::open(written.path()).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(shapes(&file), shapes(&plain));
-        Llama::load(&file, &Devices::cpu()).unwrap_or_else(|error| panic!("{count} dimensions: {error}"));
+        Llama::load(&file, &Devices::cpu(), None).unwrap_or_else(|error| panic!("{count} dimensions: {error}"));
         for info in file.tensors() {
             assert!(file.weight(&info.name, &Device::Cpu).is_ok(), "{count} dimensions: {}", info.name);
         }
@@ -200,7 +200,7 @@ proptest! {
         let written = write_bytes(&bytes);
         if let Ok(file) = GgufFile::open(written.path()) {
             // Either answer is fine; what is tested is that there is one.
-            let _ = Llama::load(&file, &Devices::cpu());
+            let _ = Llama::load(&file, &Devices::cpu(), None);
         }
     }
 }

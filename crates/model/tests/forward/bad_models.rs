@@ -10,7 +10,7 @@ fn refusal(change: impl Fn(&mut GgufBuilder)) -> String {
     change(&mut builder);
     let written = builder.write();
     let file = GgufFile::open(written.path()).unwrap_or_else(|error| panic!("{error}"));
-    Llama::load(&file, &Devices::cpu()).map_or_else(|error| error.to_string(), |_| "accepted".to_string())
+    Llama::load(&file, &Devices::cpu(), None).map_or_else(|error| error.to_string(), |_| "accepted".to_string())
 }
 
 #[test]
@@ -84,13 +84,21 @@ fn a_number_out_of_range_is_named() {
 #[test]
 fn features_that_are_not_supported_are_named() {
     let message = refusal(|file| {
-        file.text("llama.rope.scaling.type", "yarn");
+        file.text("llama.rope.scaling.type", "dynamic");
     });
-    assert!(message.contains("llama.rope.scaling.type is \"yarn\""), "{message}");
+    assert!(message.contains("llama.rope.scaling.type is \"dynamic\""), "{message}");
     let message = refusal(|file| {
         file.tensor("blk.0.attn_q.bias", &[60], 0, vec![0; 240]);
     });
-    assert!(message.contains("blk.0.attn_q.bias") && message.contains("no place"), "{message}");
+    assert!(message.contains("blk.0.attn_k.bias") && message.contains("missing"), "{message}");
+    let message = refusal(|file| {
+        file.tensor("blk.0.attn_output.bias", &[36], 0, vec![0; 144]);
+    });
+    assert!(message.contains("blk.0.attn_output.bias") && message.contains("no place"), "{message}");
+    let message = refusal(|file| {
+        file.f32("llama.attention.temperature_scale", 0.1);
+    });
+    assert!(message.contains("llama.attention.temperature_scale is 0.1"), "{message}");
     let message = refusal(|file| {
         file.text("llama.block_count", "two");
     });
@@ -108,7 +116,7 @@ fn a_missing_tensor_is_named() {
     let message = refusal(|file| {
         file.u32("llama.block_count", 3);
     });
-    assert!(message.contains("tensor \"blk.2.attn_norm.weight\" is missing"), "{message}");
+    assert!(message.contains("tensor \"blk.2.attn_q.weight\" is missing"), "{message}");
 }
 
 #[test]

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use sconce_kernels::RopePairs;
 use sconce_kernels::reference::{attention, rope, rope_frequencies};
-use sconce_model::{Device, GgufFile, LlamaConfig};
+use sconce_model::{Device, GgufFile, LlamaConfig, RopeScaling};
 
 /// Weights as doubles, by name.
 pub(crate) struct NaiveLlama {
     config: LlamaConfig,
     weights: HashMap<String, Vec<f64>>,
     frequencies: Vec<f64>,
+    pairs: RopePairs,
 }
 
 impl NaiveLlama {
@@ -24,8 +25,50 @@ impl NaiveLlama {
         let factors: Option<Vec<f32>> =
             weights.get("rope_freqs.weight").map(|factors: &Vec<f64>| factors.iter().map(|f| *f as f32).collect());
         let rope = &config.rope;
-        let frequencies = rope_frequencies(rope.dimensions, rope.frequency_base, rope.linear_scale, factors.as_deref());
-        Self { config: config.clone(), weights, frequencies }
+        let scale = match rope.scaling {
+            RopeScaling::Linear { factor } => factor,
+            _ => 1.0,
+        };
+        let frequencies = rope_frequencies(rope.dimensions, rope.frequency_base, scale, factors.as_deref());
+        let pairs = match config.architecture.name() {
+            "llama" | "mistral3" => RopePairs::Neighbours,
+            _ => RopePairs::Halves,
+        };
+        let mut naive = Self { config: config.clone(), weights, frequencies, pairs };
+        naive.cut_fused();
+        naive
+    }
+
+    /// Cuts fused projections into those of Llama, by rows.
+    fn cut_fused(&mut self) {
+        let width = self.config.embedding_length;
+        for layer in 0..self.config.block_count {
+            let name = |part: &str| format!("blk.{layer}.{part}.weight");
+            if let Some(mut fused) = self.weights.remove(&name("attn_qkv")) {
+                let values = fused.split_off((self.config.query_width() + self.config.kv_width()) * width);
+                let keys = fused.split_off(self.config.query_width() * width);
+                for (part, rows) in [("attn_q", fused), ("attn_k", keys), ("attn_v", values)] {
+                    self.weights.insert(name(part), rows);
+                }
+                let mut gate = self.weights.remove(&name("ffn_up")).expect("gate and up");
+                let up = gate.split_off(self.config.feed_forward_length * width);
+                self.weights.insert(name("ffn_gate"), gate);
+                self.weights.insert(name("ffn_up"), up);
+            }
+        }
+    }
+
+    /// A projection for attention with its bias, where there is one, and its heads normalized, where they are.
+    fn project_heads(&self, normed: &[f64], layer: usize, part: &str) -> Vec<f64> {
+        let mut row = self.project(normed, &format!("blk.{layer}.{part}.weight"));
+        if let Some(bias) = self.weights.get(&format!("blk.{layer}.{part}.bias")) {
+            add(&mut row, bias);
+        }
+        let norm = format!("blk.{layer}.{part}_norm.weight");
+        if self.weights.contains_key(&norm) {
+            row = row.chunks_exact(self.config.head_dim).flat_map(|head| self.norm(head, &norm)).collect();
+        }
+        row
     }
 
     /// Logits of every position.
@@ -54,16 +97,20 @@ impl NaiveLlama {
         let (mut queries, mut keys, mut values) = (Vec::new(), Vec::new(), Vec::new());
         for (position, row) in stream.iter().enumerate() {
             let normed = self.norm(row, &name("attn_norm"));
-            queries.push(self.rotate(&self.project(&normed, &name("attn_q")), position));
-            keys.push(self.rotate(&self.project(&normed, &name("attn_k")), position));
-            values.push(self.project(&normed, &name("attn_v")));
+            queries.push(self.rotate(&self.project_heads(&normed, layer, "attn_q"), position));
+            keys.push(self.rotate(&self.project_heads(&normed, layer, "attn_k"), position));
+            values.push(self.project_heads(&normed, layer, "attn_v"));
         }
         for (position, row) in stream.iter_mut().enumerate() {
+            let first = self.config.sliding_window.map_or(0, |window| (position + 1).saturating_sub(window));
             let mut attended = Vec::new();
             for head in 0..head_count {
                 let shared = head / (head_count / head_count_kv);
                 let gather = |rows: &[Vec<f64>]| -> Vec<f64> {
-                    rows[..=position].iter().flat_map(|row| row[shared * head_dim..][..head_dim].to_vec()).collect()
+                    rows[first..=position]
+                        .iter()
+                        .flat_map(|row| row[shared * head_dim..][..head_dim].to_vec())
+                        .collect()
                 };
                 let query = &queries[position][head * head_dim..][..head_dim];
                 attended.extend(attention(query, &gather(&keys), &gather(&values)));
@@ -73,7 +120,7 @@ impl NaiveLlama {
     }
 
     fn rotate(&self, row: &[f64], position: usize) -> Vec<f64> {
-        let turned = |head| rope(head, position as u32, &self.frequencies, RopePairs::Neighbours, 1.0);
+        let turned = |head| rope(head, position as u32, &self.frequencies, self.pairs, 1.0);
         row.chunks_exact(self.config.head_dim).flat_map(turned).collect()
     }
 

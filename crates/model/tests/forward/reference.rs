@@ -71,6 +71,28 @@ fn odd_sizes_tied_output_rope_factors_and_scaling_agree_with_the_naive_forward()
 }
 
 #[test]
+fn every_architecture_agrees_with_the_naive_forward() {
+    for architecture in ["llama", "mistral3", "qwen2", "qwen3", "phi3"] {
+        for sliding_window in [None, Some(7), Some(44)] {
+            for rope_dimensions in [None, Some(6)] {
+                let shape = Tiny { architecture, sliding_window, rope_dimensions, ..Tiny::odd() };
+                let found = difference(&shape, KvCacheDtype::F32).worst;
+                assert!(found < 2e-5, "{shape:?}: {found}");
+            }
+        }
+    }
+}
+
+#[test]
+fn fused_projections_are_cut_between_quantized_rows() {
+    for dtype in [GgmlDType::Q8_0, GgmlDType::Q4K, GgmlDType::Q6K] {
+        let shape = Tiny { architecture: "phi3", ..Tiny::of(dtype) };
+        let found = difference(&shape, KvCacheDtype::F32).mean;
+        assert!(found < 5e-2, "{dtype:?}: {found}");
+    }
+}
+
+#[test]
 fn quantized_weights_agree_within_the_rounding_of_activations() {
     // Activations are rounded to 8 bits in each product, so the bound is far wider than that of floats. A wrong
     // layout or scale would give a difference near one.

@@ -24,7 +24,7 @@ fn layers_in_several_stages_give_the_bits_of_one_stage() {
         let shape = Tiny { layers: 5, tied, ..Tiny::of(GgmlDType::Q4K) };
         let written = shape.builder().write();
         let file = GgufFile::open(written.path()).expect("a valid file");
-        let load = |count| Llama::load(&file, &Devices::new(vec![Device::Cpu; count]).expect("devices"));
+        let load = |count| Llama::load(&file, &Devices::new(vec![Device::Cpu; count]).expect("devices"), None);
         let tokens = tokens(&mut Random(3), 27, shape.vocabulary);
         let expected = logits(&load(1).expect("a model"), &tokens);
         for count in [2, 3, 5] {

@@ -29,7 +29,7 @@ fn text_of(file: &GgufFile, tokens: &[u32]) -> String {
 #[test]
 fn the_real_model_continues_once_upon_a_time_as_published() {
     let Some(file) = stories() else { return };
-    let model = Llama::load(&file, &Devices::cpu()).expect("a valid model");
+    let model = Llama::load(&file, &Devices::cpu(), None).expect("a valid model");
     assert_eq!(text_of(&file, &PROMPT[1..]), " Once upon a time");
     for dtype in [KvCacheDtype::F32, KvCacheDtype::F16] {
         let mut cache = KvCache::allocate(&model, 16, 32, dtype).expect("a cache");

@@ -22,6 +22,8 @@ pub(crate) struct Tiny {
     pub(crate) rope_factors: Option<Vec<f32>>,
     pub(crate) linear_scale: Option<f32>,
     pub(crate) rope_dimensions: Option<usize>,
+    pub(crate) architecture: &'static str,
+    pub(crate) sliding_window: Option<usize>,
 }
 
 impl Tiny {
@@ -40,6 +42,8 @@ impl Tiny {
             rope_factors: None,
             linear_scale: None,
             rope_dimensions: None,
+            architecture: "llama",
+            sliding_window: None,
         }
     }
 
@@ -51,21 +55,25 @@ impl Tiny {
     pub(crate) fn builder(&self) -> GgufBuilder {
         let mut random = Random(41);
         let mut file = GgufBuilder::default();
-        file.text("general.architecture", "llama")
-            .u32("llama.context_length", 512)
-            .u32("llama.embedding_length", self.width as u32)
-            .u32("llama.block_count", self.layers as u32)
-            .u32("llama.feed_forward_length", self.inner as u32)
-            .u32("llama.attention.head_count", self.heads as u32)
-            .u32("llama.attention.head_count_kv", self.kv_heads as u32)
-            .u32("llama.attention.key_length", self.head_dim as u32)
-            .f32("llama.attention.layer_norm_rms_epsilon", 1e-5)
-            .u32("llama.vocab_size", self.vocabulary as u32);
+        let key = |field: &str| format!("{}.{field}", self.architecture);
+        file.text("general.architecture", self.architecture)
+            .u32(&key("context_length"), 512)
+            .u32(&key("embedding_length"), self.width as u32)
+            .u32(&key("block_count"), self.layers as u32)
+            .u32(&key("feed_forward_length"), self.inner as u32)
+            .u32(&key("attention.head_count"), self.heads as u32)
+            .u32(&key("attention.head_count_kv"), self.kv_heads as u32)
+            .u32(&key("attention.key_length"), self.head_dim as u32)
+            .f32(&key("attention.layer_norm_rms_epsilon"), 1e-5)
+            .u32(&key("vocab_size"), self.vocabulary as u32);
         if let Some(scale) = self.linear_scale {
-            file.text("llama.rope.scaling.type", "linear").f32("llama.rope.scaling.factor", scale);
+            file.text(&key("rope.scaling.type"), "linear").f32(&key("rope.scaling.factor"), scale);
         }
         if let Some(dimensions) = self.rope_dimensions {
-            file.u32("llama.rope.dimension_count", dimensions as u32);
+            file.u32(&key("rope.dimension_count"), dimensions as u32);
+        }
+        if let Some(window) = self.sliding_window {
+            file.u32(&key("attention.sliding_window"), window as u32);
         }
         self.matrix(&mut file, &mut random, "token_embd", self.vocabulary, self.width);
         if !self.tied {
@@ -81,12 +89,26 @@ impl Tiny {
             let name = |part: &str| format!("blk.{layer}.{part}");
             vector(&mut file, &mut random, &name("attn_norm"), self.width);
             vector(&mut file, &mut random, &name("ffn_norm"), self.width);
-            self.matrix(&mut file, &mut random, &name("attn_q"), queries, self.width);
-            self.matrix(&mut file, &mut random, &name("attn_k"), keys, self.width);
-            self.matrix(&mut file, &mut random, &name("attn_v"), keys, self.width);
+            if self.architecture == "phi3" {
+                self.matrix(&mut file, &mut random, &name("attn_qkv"), queries + 2 * keys, self.width);
+                self.matrix(&mut file, &mut random, &name("ffn_up"), 2 * self.inner, self.width);
+            } else {
+                self.matrix(&mut file, &mut random, &name("attn_q"), queries, self.width);
+                self.matrix(&mut file, &mut random, &name("attn_k"), keys, self.width);
+                self.matrix(&mut file, &mut random, &name("attn_v"), keys, self.width);
+                self.matrix(&mut file, &mut random, &name("ffn_gate"), self.inner, self.width);
+                self.matrix(&mut file, &mut random, &name("ffn_up"), self.inner, self.width);
+            }
+            if self.architecture == "qwen2" {
+                for (part, length) in [("attn_q", queries), ("attn_k", keys), ("attn_v", keys)] {
+                    bias(&mut file, &mut random, &name(part), length);
+                }
+            }
+            if self.architecture == "qwen3" {
+                vector(&mut file, &mut random, &name("attn_q_norm"), self.head_dim);
+                vector(&mut file, &mut random, &name("attn_k_norm"), self.head_dim);
+            }
             self.matrix(&mut file, &mut random, &name("attn_output"), self.width, queries);
-            self.matrix(&mut file, &mut random, &name("ffn_gate"), self.inner, self.width);
-            self.matrix(&mut file, &mut random, &name("ffn_up"), self.inner, self.width);
             self.matrix(&mut file, &mut random, &name("ffn_down"), self.width, self.inner);
         }
         file
@@ -105,7 +127,7 @@ impl Tiny {
     pub(crate) fn load(&self) -> (GgufFile, Llama) {
         let written = self.builder().write();
         let file = GgufFile::open(written.path()).unwrap_or_else(|error| panic!("{error}"));
-        let model = Llama::load(&file, &Devices::cpu()).unwrap_or_else(|error| panic!("{error}"));
+        let model = Llama::load(&file, &Devices::cpu(), None).unwrap_or_else(|error| panic!("{error}"));
         (file, model)
     }
 }
@@ -113,6 +135,11 @@ impl Tiny {
 fn vector(file: &mut GgufBuilder, random: &mut Random, name: &str, length: usize) {
     let data = (0..length).flat_map(|_| (1.0 + 0.2 * random.signed()).to_le_bytes()).collect();
     file.tensor(&format!("{name}.weight"), &[length as u64], 0, data);
+}
+
+fn bias(file: &mut GgufBuilder, random: &mut Random, name: &str, length: usize) {
+    let data = (0..length).flat_map(|_| random.signed().to_le_bytes()).collect();
+    file.tensor(&format!("{name}.bias"), &[length as u64], 0, data);
 }
 
 fn type_id(dtype: GgmlDType) -> u32 {

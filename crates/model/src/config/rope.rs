@@ -1,0 +1,185 @@
+//! Rotary position embedding as a file asks for it: its keys, with every number checked, and the angles that they give.
+
+use sconce_kernels::RopeFrequencies;
+
+use super::{Keys, config_error};
+use crate::error::ModelError;
+use crate::gguf::Metadata;
+
+/// Rotary position embedding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RopeConfig {
+    /// Leading dimensions of a head that are rotated.
+    pub dimensions: usize,
+    /// The base of the frequencies.
+    pub frequency_base: f32,
+    /// How contexts longer than those of the first training are reached.
+    pub scaling: RopeScaling,
+    /// What sines and cosines are multiplied by, besides what the scaling brings along.
+    pub attention_factor: f32,
+}
+
+/// How positions beyond the first training's are squeezed into it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RopeScaling {
+    /// Not at all.
+    None,
+    /// Positions are divided by a factor (Chen et al., 2023).
+    Linear {
+        /// The factor.
+        factor: f32,
+    },
+    /// Slow pairs are divided by a factor, fast ones are not, and between them there is a ramp (Peng et al., 2023).
+    Yarn(YarnScaling),
+    /// Each pair is divided by a factor of its own, from the short or from the long table (Ding et al., 2024).
+    LongRope {
+        /// The context of the first training: the long table counts where more is served.
+        original_context: usize,
+    },
+}
+
+/// The numbers of YaRN.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct YarnScaling {
+    /// What slow pairs are divided by.
+    pub factor: f32,
+    /// The context of the first training.
+    pub original_context: usize,
+    /// How far the ramp is followed: 1 is the paper's, 0 is linear scaling.
+    pub extrapolation: f32,
+    /// Pairs that turn at least so often within the original context stay as they are.
+    pub beta_fast: f32,
+    /// Pairs that turn at most so often are divided.
+    pub beta_slow: f32,
+    /// Where it is not zero: the share of the growth of attention's scores that training has seen already.
+    pub log_multiplier: f32,
+}
+
+/// The tables of factors beside the weights, each as long as there are pairs.
+#[derive(Debug, Default)]
+pub(crate) struct RopeFactors {
+    /// `rope_freqs.weight`: Llama 3.1's.
+    pub(crate) plain: Option<Vec<f32>>,
+    /// `rope_factors_short.weight`.
+    pub(crate) short: Option<Vec<f32>>,
+    /// `rope_factors_long.weight`.
+    pub(crate) long: Option<Vec<f32>>,
+}
+
+impl RopeConfig {
+    pub(super) fn read(keys: &Keys<'_>, head_dim: usize, context_length: usize) -> Result<Self, ModelError> {
+        let metadata = keys.metadata;
+        let key = keys.name("rope.dimension_count");
+        let dimensions = metadata.u32_opt(&key)?.map_or(head_dim, |dimensions| dimensions as usize);
+        if dimensions == 0 || dimensions > head_dim || !dimensions.is_multiple_of(2) {
+            return Err(config_error(&key, dimensions, format!("an even number from 2 to {head_dim}")));
+        }
+        let float = |field: &str, default: f32, least: f32, most: f32| -> Result<f32, ModelError> {
+            float_in_range(metadata, &keys.name(field), default, least, most)
+        };
+        let frequency_base = float("rope.freq_base", 10_000.0, 1.0, 1e12)?;
+        let attention_factor = float("rope.scaling.attn_factor", 1.0, 1e-3, 1e3)?;
+        let kind_key = keys.name("rope.scaling.type");
+        let kind = metadata.str_opt(&kind_key)?;
+        let original = || -> Result<usize, ModelError> {
+            let key = keys.name("rope.scaling.original_context_length");
+            let length = metadata.u32_opt(&key)?.map_or(context_length, |length| length as usize);
+            if (1..=1 << 24).contains(&length) {
+                return Ok(length);
+            }
+            Err(config_error(&key, length, format!("from 1 to {}", 1 << 24)))
+        };
+        // A factor of zero stands for "none" in files of old converters, which had a key of another name, too.
+        let old = float("rope.scale_linear", 1.0, 0.0, 1e6)?;
+        let factor = float("rope.scaling.factor", old, 0.0, 1e6)?;
+        let factor = if factor == 0.0 { 1.0 } else { factor };
+        let scaling = match kind.unwrap_or("linear") {
+            "none" => RopeScaling::None,
+            "linear" if factor == 1.0 => RopeScaling::None,
+            "linear" => RopeScaling::Linear { factor },
+            "yarn" => RopeScaling::Yarn(YarnScaling {
+                factor: float("rope.scaling.factor", 1.0, 1.0, 1e6)?,
+                original_context: original()?,
+                extrapolation: float("rope.scaling.yarn_ext_factor", 1.0, 0.0, 1.0)?,
+                beta_fast: float("rope.scaling.yarn_beta_fast", 32.0, 1e-3, 1e6)?,
+                beta_slow: float("rope.scaling.yarn_beta_slow", 1.0, 1e-3, 1e6)?,
+                log_multiplier: float("rope.scaling.yarn_log_multiplier", 0.0, 0.0, 1e3)?,
+            }),
+            "longrope" => RopeScaling::LongRope { original_context: original()? },
+            other => {
+                let expected = "\"none\", \"linear\", \"yarn\" or \"longrope\"".to_string();
+                return Err(config_error(&kind_key, format!("{other:?}"), expected));
+            }
+        };
+        Ok(Self { dimensions, frequency_base, scaling, attention_factor })
+    }
+
+    /// The angles of each pair for a context of `served` tokens.
+    ///
+    /// # Errors
+    /// Names the tensor of factors that is missing.
+    pub(crate) fn frequencies(
+        &self,
+        factors: &RopeFactors,
+        served: usize,
+        pairs: sconce_kernels::RopePairs,
+    ) -> Result<RopeFrequencies, ModelError> {
+        let long_scale = |table: &Option<Vec<f32>>, name: &str| {
+            let missing = || crate::gguf::GgufError::MissingTensor { name: name.to_string() };
+            table.clone().ok_or_else(missing)
+        };
+        let factors = match self.scaling {
+            // Files of the first converters have the tables without naming the scaling; they mean the same.
+            RopeScaling::LongRope { original_context } if served > original_context => {
+                Some(long_scale(&factors.long, "rope_factors_long.weight")?)
+            }
+            RopeScaling::LongRope { .. } => Some(long_scale(&factors.short, "rope_factors_short.weight")?),
+            _ => factors.plain.clone(),
+        };
+        let per_pair = (0..self.dimensions / 2).map(|pair| {
+            let frequency = f64::from(self.frequency_base).powf(-2.0 * pair as f64 / self.dimensions as f64);
+            frequency / factors.as_ref().map_or(1.0, |factors| f64::from(factors[pair])) / self.divisor(pair)
+        });
+        let magnitude = self.attention_factor * self.magnitude();
+        Ok(RopeFrequencies::new(per_pair.collect(), pairs, magnitude)?)
+    }
+
+    /// What the frequency of a pair is divided by.
+    fn divisor(&self, pair: usize) -> f64 {
+        match self.scaling {
+            RopeScaling::None | RopeScaling::LongRope { .. } => 1.0,
+            RopeScaling::Linear { factor } => f64::from(factor),
+            RopeScaling::Yarn(yarn) => {
+                // The pair, not whole, that turns so often within the original context.
+                let dimensions = self.dimensions as f64;
+                let turning = |turns: f32| {
+                    let per_turn = yarn.original_context as f64 / (f64::from(turns) * std::f64::consts::TAU);
+                    dimensions * per_turn.ln() / (2.0 * f64::from(self.frequency_base).ln())
+                };
+                let low = turning(yarn.beta_fast).floor().max(0.0);
+                let high = turning(yarn.beta_slow).ceil().min(dimensions - 1.0);
+                let ramp = ((pair as f64 - low) / (high - low).max(0.001)).clamp(0.0, 1.0);
+                let kept = (1.0 - ramp) * f64::from(yarn.extrapolation);
+                1.0 / (kept + (1.0 - kept) / f64::from(yarn.factor))
+            }
+        }
+    }
+
+    /// What YaRN multiplies sines and cosines by, so that attention stays as sharp over more keys.
+    fn magnitude(&self) -> f32 {
+        let RopeScaling::Yarn(yarn) = self.scaling else { return 1.0 };
+        if yarn.extrapolation == 0.0 {
+            return 1.0;
+        }
+        let growth = |share: f32| 1.0 + 0.1 * share * yarn.factor.ln();
+        growth(1.0) / if yarn.log_multiplier == 0.0 { 1.0 } else { growth(yarn.log_multiplier) }
+    }
+}
+
+fn float_in_range(metadata: &Metadata, key: &str, default: f32, least: f32, most: f32) -> Result<f32, ModelError> {
+    let value = metadata.f32_opt(key)?.unwrap_or(default);
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(config_error(key, value, format!("from {least} to {most}")))
+}
