@@ -1,7 +1,8 @@
 //! What a Llama model's metadata says about its shape, with every number checked. No tensors are read here.
 
+use crate::checkpoint::Checkpoint;
 use crate::error::ModelError;
-use crate::gguf::{GgufError, GgufFile, Metadata};
+use crate::gguf::{GgufError, Metadata};
 
 /// The shape of a Llama model.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +46,7 @@ impl LlamaConfig {
     ///
     /// # Errors
     /// Names the metadata key that is missing, of the wrong type, out of range, or needs what is not supported.
-    pub fn from_file(file: &GgufFile) -> Result<Self, ModelError> {
+    pub fn from_file(file: &Checkpoint) -> Result<Self, ModelError> {
         let embedding = file
             .tensor_info("token_embd.weight")
             .ok_or_else(|| GgufError::MissingTensor { name: "token_embd.weight".to_string() })

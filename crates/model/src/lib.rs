@@ -5,6 +5,7 @@
 
 pub mod agree;
 mod batch;
+mod checkpoint;
 mod config;
 mod devices;
 mod error;
@@ -20,11 +21,12 @@ pub mod synth;
 mod tensors;
 
 pub use batch::ForwardBatch;
+pub use checkpoint::Checkpoint;
 pub use config::{LlamaConfig, RopeConfig};
 pub use devices::{DeviceMemory, Devices};
 pub use error::ModelError;
 pub use executor::{Draw, Executor, ExecutorBounds, PendingToken, Step, StepOutcome, Ticket, largest_graph};
-pub use gguf::{GgufError, GgufFile, Metadata};
+pub use gguf::{GgufError, Metadata};
 pub use kv_cache::{KvCache, KvCacheDtype};
 pub use llama::{Activation, Llama};
 pub use logits::Logits;
