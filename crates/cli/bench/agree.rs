@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use sconce_engine::{DeviceKind, EngineConfig};
 use sconce_kernels::checks::Random;
 use sconce_model::agree::{self, Agreement, Prompt, Reference};
-use sconce_model::{Activation, Devices, GgufFile, KvCacheDtype, Llama, ModelSizes};
+use sconce_model::{Activation, Checkpoint, Devices, KvCacheDtype, Llama, ModelSizes};
 use serde_json::json;
 
 use super::args::{AgreeCheck, BenchAgreeArguments};
@@ -18,7 +18,7 @@ use crate::args::ActivationDtype;
 pub(crate) fn run(arguments: &BenchAgreeArguments) -> Result<ExitCode> {
     arguments.out.as_deref().map(super::check_out).transpose()?;
     let path = &arguments.model;
-    let file = GgufFile::open(path).with_context(|| format!("the model {} cannot be read", path.display()))?;
+    let file = Checkpoint::open(path).with_context(|| format!("the model {} cannot be read", path.display()))?;
     let sizes = ModelSizes::of(&file)?;
     let devices = arguments.devices.open()?;
     let seed = arguments.seed.unwrap_or_else(findings::fresh_seed);
@@ -90,7 +90,7 @@ struct LogitChecks {
 }
 
 impl LogitChecks {
-    fn new(arguments: &BenchAgreeArguments, sizes: &ModelSizes, file: &GgufFile, seed: u64) -> Result<Self> {
+    fn new(arguments: &BenchAgreeArguments, sizes: &ModelSizes, file: &Checkpoint, seed: u64) -> Result<Self> {
         let (vocabulary, context) = (sizes.config().vocab_size, sizes.config().context_length);
         let mut random = Random(seed);
         let fitting = arguments.prompts.iter().map(|length| *length as usize).filter(|length| *length <= context);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sconce_model::{Devices, GgufFile, Llama, Metadata};
+use sconce_model::{Checkpoint, Devices, Llama, Metadata};
 use sconce_text::{ChatTemplate, Tokenizer, VocabularyModel, VocabularySpec};
 
 use crate::config::EngineError;
@@ -28,7 +28,7 @@ impl LoadedModel {
         devices: &Devices,
         max_model_len: Option<usize>,
     ) -> Result<Self, EngineError> {
-        let file = GgufFile::open(path)?;
+        let file = Checkpoint::open(path)?;
         let metadata = file.metadata();
         let tokenizer = Tokenizer::new(vocabulary(metadata)?)?;
         let own_template = metadata.str_opt("tokenizer.chat_template").map_err(sconce_model::ModelError::from)?;

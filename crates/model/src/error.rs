@@ -32,6 +32,14 @@ pub enum ModelError {
         /// What is wrong in it.
         source: GgufError,
     },
+    /// A file or folder that is valid by itself, but no part of a complete checkpoint.
+    #[error("{}: {problem}", path.display())]
+    Checkpoint {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// A metadata key is missing or of the wrong type.
     #[error(transparent)]
     Metadata(#[from] GgufError),

@@ -6,6 +6,7 @@
 pub mod agree;
 mod architecture;
 mod batch;
+mod checkpoint;
 mod config;
 mod devices;
 mod error;
@@ -22,11 +23,12 @@ mod tensors;
 
 pub use architecture::Architecture;
 pub use batch::ForwardBatch;
+pub use checkpoint::Checkpoint;
 pub use config::{LlamaConfig, RopeConfig, RopeScaling, YarnScaling};
 pub use devices::{DeviceMemory, Devices};
 pub use error::ModelError;
 pub use executor::{Draw, Executor, ExecutorBounds, PendingToken, Step, StepOutcome, Ticket, largest_graph};
-pub use gguf::{GgufError, GgufFile, Metadata};
+pub use gguf::{GgufError, Metadata};
 pub use kv_cache::{KvCache, KvCacheDtype};
 pub use llama::{Activation, Llama};
 pub use logits::Logits;

@@ -5,10 +5,10 @@ use sconce_kernels::launch::{AttentionShape, ElementType};
 use sconce_kernels::{KernelError, PlacedStep, RopeFrequencies, Weight, embedding, quant_matmul, select_rows};
 
 use crate::batch::ForwardBatch;
+use crate::checkpoint::Checkpoint;
 use crate::config::{LlamaConfig, RopeFactors};
 use crate::devices::{self, Devices};
 use crate::error::ModelError;
-use crate::gguf::GgufFile;
 use crate::kv_cache::KvCache;
 use crate::layer::{Layer, Stream};
 use crate::logits::Logits;
@@ -97,7 +97,7 @@ impl Llama {
     ///
     /// # Errors
     /// Names the key or tensor that is missing, wrong, or not supported; or says that there are fewer layers than devices.
-    pub fn load(file: &GgufFile, devices: &Devices, served_context: Option<usize>) -> Result<Self, ModelError> {
+    pub fn load(file: &Checkpoint, devices: &Devices, served_context: Option<usize>) -> Result<Self, ModelError> {
         let config = LlamaConfig::from_file(file)?;
         let ranges = devices::stages(&layer_bytes(file, config.block_count), devices.as_slice().len())?;
         let mut source = TensorSource::new(file, devices.first());
@@ -244,7 +244,7 @@ impl Llama {
 }
 
 /// Bytes of each layer's weights, with the embedding's in the first and the output's in the last.
-fn layer_bytes(file: &GgufFile, layers: usize) -> Vec<u64> {
+fn layer_bytes(file: &Checkpoint, layers: usize) -> Vec<u64> {
     let mut bytes = vec![0u64; layers];
     let tied = file.tensor_info("output.weight").is_none();
     for info in file.tensors() {

@@ -1,9 +1,9 @@
 //! What a model costs by its own sizes: bytes that a step must read and operations that it must do. Measured rates are set
 //! against these, so that a figure says how far from the floor it is.
 
+use crate::checkpoint::Checkpoint;
 use crate::config::LlamaConfig;
 use crate::error::ModelError;
-use crate::gguf::GgufFile;
 use crate::kv_cache::{KvCache, KvCacheDtype};
 
 /// Sizes of a model.
@@ -35,7 +35,7 @@ impl ModelSizes {
     ///
     /// # Errors
     /// When the file is no model that is supported.
-    pub fn of(file: &GgufFile) -> Result<Self, ModelError> {
+    pub fn of(file: &Checkpoint) -> Result<Self, ModelError> {
         let config = LlamaConfig::from_file(file)?;
         let tied = file.tensor_info("output.weight").is_none();
         let mut sizes = Self { step_weight_bytes: 0, layer_weights: 0, output_weights: 0, is_f32: true, config };

@@ -7,18 +7,19 @@ use candle_core::{Device, Tensor};
 use sconce_kernels::{KernelError, Weight};
 
 use crate::architecture::Architecture;
+use crate::checkpoint::Checkpoint;
 use crate::error::ModelError;
-use crate::gguf::{GgufError, GgufFile};
+use crate::gguf::GgufError;
 
 /// Hands out the tensors of one file.
 pub(crate) struct TensorSource<'a> {
-    file: &'a GgufFile,
+    file: &'a Checkpoint,
     device: &'a Device,
     taken: HashSet<String>,
 }
 
 impl<'a> TensorSource<'a> {
-    pub(crate) fn new(file: &'a GgufFile, device: &'a Device) -> Self {
+    pub(crate) fn new(file: &'a Checkpoint, device: &'a Device) -> Self {
         Self { file, device, taken: HashSet::new() }
     }
 

@@ -3,17 +3,17 @@
 use sconce_kernels::checks::Random;
 use sconce_model::agree::{self, Prompt, Reference, Tolerance};
 use sconce_model::synth::{NamedShape, Quantization, SynthOptions, write};
-use sconce_model::{Devices, GgufFile, KvCacheDtype, Llama, ModelSizes};
+use sconce_model::{Checkpoint, Devices, KvCacheDtype, Llama, ModelSizes};
 
 const DTYPE: KvCacheDtype = KvCacheDtype::F16;
 
-fn model(seed: u64, quantization: Quantization) -> (GgufFile, Llama) {
+fn model(seed: u64, quantization: Quantization) -> (Checkpoint, Llama) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("tiny.gguf");
     let options =
         SynthOptions { shape: NamedShape::Tiny, quantization, context_length: None, seed, vocabulary: Some(512) };
     write(&path, &options, &mut |_| {}).expect("it is written");
-    let file = GgufFile::open(&path).expect("it is valid");
+    let file = Checkpoint::open(&path).expect("it is valid");
     let llama = Llama::load(&file, &Devices::cpu(), None).expect("it loads");
     (file, llama)
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sconce_model::gguf::type_name;
 use sconce_model::gguf::write::{GgufWriteError, GgufWriter, WriteTensor, WriteValue};
 use sconce_model::synth::{NamedShape, Quantization, SynthOptions, SynthProgress, write};
-use sconce_model::{Device, Devices, ForwardBatch, GgufFile, KvCache, KvCacheDtype, Llama, LlamaConfig};
+use sconce_model::{Checkpoint, Device, Devices, ForwardBatch, KvCache, KvCacheDtype, Llama, LlamaConfig};
 
 fn options(quantization: Quantization) -> SynthOptions {
     SynthOptions { shape: NamedShape::Tiny, quantization, context_length: None, seed: 7, vocabulary: None }
@@ -17,7 +17,7 @@ fn synthesize(path: &Path, options: &SynthOptions) {
 }
 
 /// Mean and variance of a tensor's weights.
-fn moments(file: &GgufFile, name: &str) -> (f64, f64) {
+fn moments(file: &Checkpoint, name: &str) -> (f64, f64) {
     let weights = file.weight(name, &Device::Cpu).unwrap().dequantize().unwrap();
     let weights: Vec<f32> = weights.flatten_all().unwrap().to_vec1().unwrap();
     let mean = weights.iter().copied().map(f64::from).sum::<f64>() / weights.len() as f64;
@@ -31,7 +31,7 @@ fn every_quantization_opens_and_has_the_variance_meant() {
     for quantization in Quantization::ALL {
         let path = folder.path().join(format!("{}.gguf", quantization.name()));
         synthesize(&path, &options(quantization));
-        let file = GgufFile::open(&path).unwrap();
+        let file = Checkpoint::open(&path).unwrap();
         let down = 1.0 / (512.0 * 0.355_776 * 4.0);
         for (name, variance) in [
             ("token_embd.weight", 1.0),
@@ -58,7 +58,7 @@ fn a_mix_keeps_its_better_type_where_the_rule_says() {
     let path = folder.path().join("mix.gguf");
     let shape = NamedShape::Small30M;
     synthesize(&path, &SynthOptions { shape, ..options(Quantization::Q4KM) });
-    let file = GgufFile::open(&path).unwrap();
+    let file = Checkpoint::open(&path).unwrap();
     let name_of = |tensor: &str| {
         let info = file.tensor_info(tensor).unwrap();
         type_name(sconce_model::gguf::type_id(info.weight_type))
@@ -100,7 +100,7 @@ fn logits_of_a_synthetic_model_have_a_deviation_near_one() {
     for (shape, quantization) in [(NamedShape::Tiny, Quantization::F32), (NamedShape::Small30M, Quantization::Q4KM)] {
         let path = folder.path().join("model.gguf");
         synthesize(&path, &SynthOptions { shape, ..options(quantization) });
-        let file = GgufFile::open(&path).unwrap();
+        let file = Checkpoint::open(&path).unwrap();
         let model = Llama::load(&file, &Devices::cpu(), None).unwrap();
         let mut cache = KvCache::allocate(&model, 2, 32, KvCacheDtype::F32).unwrap();
         let rows = 32u32;
@@ -131,7 +131,7 @@ fn the_vocabulary_has_the_size_asked_for_and_ids_that_exist() {
         &path,
         &SynthOptions { vocabulary: Some(5000), context_length: Some(999), ..options(Quantization::Q8_0) },
     );
-    let file = GgufFile::open(&path).unwrap();
+    let file = Checkpoint::open(&path).unwrap();
     let metadata = file.metadata();
     let tokens = metadata.str_array("tokenizer.ggml.tokens").unwrap();
     assert_eq!(tokens.len(), 5000);
@@ -211,7 +211,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("any.gguf");
         std::fs::write(&path, writer.finish().unwrap()).unwrap();
-        let file = GgufFile::open(&path).unwrap();
+        let file = Checkpoint::open(&path).unwrap();
         prop_assert_eq!(file.metadata().str("some.text").unwrap(), text);
         prop_assert_eq!(file.metadata().u32("some.number").unwrap(), number);
         prop_assert_eq!(file.metadata().f32("some.float").unwrap(), 0.25);

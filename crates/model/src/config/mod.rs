@@ -3,8 +3,9 @@
 mod rope;
 
 use crate::architecture::Architecture;
+use crate::checkpoint::Checkpoint;
 use crate::error::ModelError;
-use crate::gguf::{GgufError, GgufFile, Metadata};
+use crate::gguf::{GgufError, Metadata};
 
 pub(crate) use rope::RopeFactors;
 pub use rope::{RopeConfig, RopeScaling, YarnScaling};
@@ -67,7 +68,7 @@ impl LlamaConfig {
     ///
     /// # Errors
     /// Names the metadata key that is missing, of the wrong type, out of range, or needs what is not supported.
-    pub fn from_file(file: &GgufFile) -> Result<Self, ModelError> {
+    pub fn from_file(file: &Checkpoint) -> Result<Self, ModelError> {
         let name = "token_embd.weight";
         let info = file.tensor_info(name).ok_or_else(|| GgufError::MissingTensor { name: name.to_string() })?;
         // A table of one token has lost the dimension that says so.

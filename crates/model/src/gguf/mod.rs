@@ -1,4 +1,4 @@
-//! GGUF files: an own validator before anything else sees the bytes, and weights straight from the memory map.
+//! GGUF files: an own validator before anything else sees the bytes.
 //! A file is hostile until it has passed; no count is believed before it was compared with the bytes that are there.
 
 mod cursor;
@@ -8,20 +8,11 @@ mod tensors;
 mod types;
 pub mod write;
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
-
-use candle_core::Device;
-use sconce_kernels::Weight;
-
 pub use error::GgufError;
 pub use metadata::{Metadata, Value};
 pub use tensors::TensorInfo;
 pub use types::{type_id, type_name, weight_type_of};
 
-use crate::error::ModelError;
 use cursor::Cursor;
 
 /// Where tensor data begins and how tensors are placed, unless the file says otherwise (the format's default).
@@ -84,100 +75,4 @@ fn alignment(metadata: &Metadata) -> Result<u64, GgufError> {
         value: alignment.to_string(),
         expected: format!("a power of two from 8 to {MAX_ALIGNMENT}"),
     })
-}
-
-/// An open, validated GGUF file.
-#[derive(Debug)]
-pub struct GgufFile {
-    path: PathBuf,
-    map: memmap2::Mmap,
-    header: GgufHeader,
-    by_name: HashMap<String, usize>,
-}
-
-impl GgufFile {
-    /// Maps and validates a file.
-    ///
-    /// # Errors
-    /// When it cannot be opened, or the first field that is wrong, by name; in well under a second for any file.
-    pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let io = |source| ModelError::Io { path: path.to_path_buf(), source };
-        let file = File::open(path).map_err(io)?;
-        let kind = file.metadata().map_err(io)?;
-        if !kind.is_file() {
-            return Err(ModelError::NotAFile { path: path.to_path_buf() });
-        }
-        // SAFETY: the map is only read, as bytes. Another process that shortens the file while it is mapped could still stop
-        // this one (SIGBUS), which no check can prevent; weights are copied out while loading and the map is dropped then.
-        #[allow(unsafe_code)]
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-        let header = GgufHeader::parse(&map).map_err(|source| ModelError::File { path: path.to_path_buf(), source })?;
-        let by_name = header.tensors.iter().enumerate().map(|(index, info)| (info.name.clone(), index)).collect();
-        Ok(Self { path: path.to_path_buf(), map, header, by_name })
-    }
-
-    /// The path that the file was opened by.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// All key-value pairs: the tokenizer's arrays and the chat template are among them.
-    #[must_use]
-    pub fn metadata(&self) -> &Metadata {
-        &self.header.metadata
-    }
-
-    /// All tensors, in the file's order.
-    #[must_use]
-    pub fn tensors(&self) -> &[TensorInfo] {
-        &self.header.tensors
-    }
-
-    /// A tensor's place.
-    #[must_use]
-    pub fn tensor_info(&self, name: &str) -> Option<&TensorInfo> {
-        self.by_name.get(name).map(|index| &self.header.tensors[*index])
-    }
-
-    /// Loads a tensor of at most two dimensions as a matrix; a vector becomes one row.
-    ///
-    /// # Errors
-    /// When it is missing, has more dimensions, or the device refuses it.
-    pub fn weight(&self, name: &str, device: &Device) -> Result<Weight, ModelError> {
-        self.rows(name, None, device)
-    }
-
-    /// Loads consecutive rows of a matrix as a matrix of their own.
-    ///
-    /// # Errors
-    /// Like [`Self::weight`], or when it has not so many rows.
-    pub fn weight_rows(&self, name: &str, rows: Range<usize>, device: &Device) -> Result<Weight, ModelError> {
-        self.rows(name, Some(rows), device)
-    }
-
-    fn rows(&self, name: &str, rows: Option<Range<usize>>, device: &Device) -> Result<Weight, ModelError> {
-        let info = self.tensor_info(name).ok_or_else(|| GgufError::MissingTensor { name: name.to_string() });
-        let info = info.map_err(|source| ModelError::File { path: self.path.clone(), source })?;
-        let shape = |expected: Vec<usize>| ModelError::TensorShape {
-            tensor: name.to_string(),
-            expected,
-            actual: info.dimensions.clone(),
-        };
-        let (inputs, outputs) = match *info.dimensions.as_slice() {
-            [inputs] => (inputs, 1),
-            [inputs, outputs] => (inputs, outputs),
-            _ => return Err(shape(info.dimensions[..2].to_vec())),
-        };
-        let rows = rows.unwrap_or(0..outputs);
-        if rows.start >= rows.end || rows.end > outputs {
-            return Err(shape(vec![inputs, rows.end]));
-        }
-        // The header's check has found these bytes inside the file, so both fit the address space; a row is whole blocks.
-        let row_bytes = info.bytes as usize / outputs;
-        let start = (self.header.data_offset + info.offset) as usize + rows.start * row_bytes;
-        let bytes = &self.map[start..start + rows.len() * row_bytes];
-        Weight::from_bytes(bytes, info.weight_type, rows.len(), inputs, device)
-            .map_err(|source| ModelError::Load { tensor: name.to_string(), source })
-    }
 }

@@ -19,7 +19,7 @@ pub use quantization::Quantization;
 pub use shape::NamedShape;
 pub use vocabulary::MIN_TOKENS;
 
-use crate::gguf::GgufFile;
+use crate::checkpoint::Checkpoint;
 use crate::gguf::write::{GgufWriteError, GgufWriter, WriteTensor, WriteValue};
 use blocks::BlockMaker;
 use shape::SynthTensor;
@@ -123,7 +123,7 @@ pub fn write(path: &Path, options: &SynthOptions, progress: &mut dyn FnMut(Synth
 /// Whether `path` is a model that [`write`] wrote, by its name; false also for what cannot be read.
 #[must_use]
 pub fn is_synthetic(path: &Path) -> bool {
-    let Ok(file) = GgufFile::open(path) else { return false };
+    let Ok(file) = Checkpoint::open(path) else { return false };
     matches!(file.metadata().str_opt("general.name"), Ok(Some(name)) if name.starts_with(NAME_PREFIX))
 }
 

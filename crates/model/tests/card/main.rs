@@ -8,7 +8,7 @@ use crowd::Crowd;
 use sconce_kernels::checks::Random;
 use sconce_model::synth::{NamedShape, Quantization, SynthOptions, write};
 use sconce_model::{
-    Activation, Devices, Executor, ExecutorBounds, ForwardBatch, GgufFile, KvCache, KvCacheDtype, Llama, Logits,
+    Activation, Checkpoint, Devices, Executor, ExecutorBounds, ForwardBatch, KvCache, KvCacheDtype, Llama, Logits,
 };
 
 /// The tiny synthetic model, with float weights, on some devices.
@@ -23,7 +23,7 @@ fn model(devices: &Devices, activation: Activation) -> Llama {
         vocabulary: Some(600),
     };
     write(&path, &options, &mut |_| {}).expect("written");
-    let file = GgufFile::open(&path).expect("a valid file");
+    let file = Checkpoint::open(&path).expect("a valid file");
     Llama::load(&file, devices, None).and_then(|llama| llama.with_activation(activation)).expect("a model")
 }
 

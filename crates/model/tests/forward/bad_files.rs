@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use sconce_model::gguf::GgufHeader;
-use sconce_model::{Device, Devices, GgufFile, Llama};
+use sconce_model::{Checkpoint, Device, Devices, Llama};
 
 use crate::builder::{GgufBuilder, text_bytes, write_bytes};
 use crate::random::Random;
@@ -154,7 +154,7 @@ fn malformed_tensor_infos_are_refused_with_the_tensor_s_name() {
 fn ones_at_the_end_of_a_shape_change_nothing() {
     // One feed-forward unit, so that a matrix ends in a one of its own.
     let tiny = Tiny { inner: 1, layers: 1, ..Tiny::odd() };
-    let shapes = |file: &GgufFile| file.tensors().iter().map(|info| info.dimensions.clone()).collect::<Vec<_>>();
+    let shapes = |file: &Checkpoint| file.tensors().iter().map(|info| info.dimensions.clone()).collect::<Vec<_>>();
     let (plain, _) = tiny.load();
     for count in 2..=4 {
         let mut builder = tiny.builder();
@@ -162,7 +162,7 @@ fn ones_at_the_end_of_a_shape_change_nothing() {
             tensor.dimensions.resize(count.max(tensor.dimensions.len()), 1);
         }
         let written = builder.write();
-        let file = GgufFile::open(written.path()).unwrap_or_else(|error| panic!("{error}"));
+        let file = Checkpoint::open(written.path()).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(shapes(&file), shapes(&plain));
         Llama::load(&file, &Devices::cpu(), None).unwrap_or_else(|error| panic!("{count} dimensions: {error}"));
         for info in file.tensors() {
@@ -175,7 +175,7 @@ fn ones_at_the_end_of_a_shape_change_nothing() {
 fn a_path_that_is_no_file_is_refused_with_the_path() {
     let folder = tempfile::tempdir().expect("a folder");
     let message = |path: &std::path::Path| {
-        GgufFile::open(path).map_or_else(|error| error.to_string(), |_| "accepted".to_string())
+        Checkpoint::open(path).map_or_else(|error| error.to_string(), |_| "accepted".to_string())
     };
     assert!(message(folder.path()).contains("not a regular file"));
     let missing = message(&folder.path().join("absent.gguf"));
@@ -198,7 +198,7 @@ proptest! {
             bytes[place] = [0, 1, 0x7f, 0x80, 0xff, random.next() as u8][random.below(6)];
         }
         let written = write_bytes(&bytes);
-        if let Ok(file) = GgufFile::open(written.path()) {
+        if let Ok(file) = Checkpoint::open(written.path()) {
             // Either answer is fine; what is tested is that there is one.
             let _ = Llama::load(&file, &Devices::cpu(), None);
         }

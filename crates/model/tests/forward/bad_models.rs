@@ -1,6 +1,6 @@
 //! Files that are valid GGUF but no model that can be served: the error names the key or the tensor.
 
-use sconce_model::{Devices, GgufFile, Llama};
+use sconce_model::{Checkpoint, Devices, Llama};
 
 use crate::builder::GgufBuilder;
 use crate::tiny::Tiny;
@@ -9,7 +9,7 @@ fn refusal(change: impl Fn(&mut GgufBuilder)) -> String {
     let mut builder = Tiny::odd().builder();
     change(&mut builder);
     let written = builder.write();
-    let file = GgufFile::open(written.path()).unwrap_or_else(|error| panic!("{error}"));
+    let file = Checkpoint::open(written.path()).unwrap_or_else(|error| panic!("{error}"));
     Llama::load(&file, &Devices::cpu(), None).map_or_else(|error| error.to_string(), |_| "accepted".to_string())
 }
 

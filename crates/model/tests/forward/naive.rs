@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sconce_kernels::RopePairs;
 use sconce_kernels::reference::{attention, rope, rope_frequencies};
-use sconce_model::{Device, GgufFile, LlamaConfig, RopeScaling};
+use sconce_model::{Checkpoint, Device, LlamaConfig, RopeScaling};
 
 /// Weights as doubles, by name.
 pub(crate) struct NaiveLlama {
@@ -15,7 +15,7 @@ pub(crate) struct NaiveLlama {
 }
 
 impl NaiveLlama {
-    pub(crate) fn new(file: &GgufFile, config: &LlamaConfig) -> Self {
+    pub(crate) fn new(file: &Checkpoint, config: &LlamaConfig) -> Self {
         let mut weights = HashMap::new();
         for info in file.tensors() {
             let weight = file.weight(&info.name, &Device::Cpu).expect("a weight").dequantize().expect("floats");

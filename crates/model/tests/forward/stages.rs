@@ -1,7 +1,7 @@
 //! Layers over several devices: the same logits, bit for bit, as on one.
 
 use candle_core::quantized::GgmlDType;
-use sconce_model::{Device, Devices, GgufFile, KvCache, KvCacheDtype, Llama};
+use sconce_model::{Checkpoint, Device, Devices, KvCache, KvCacheDtype, Llama};
 
 use crate::batches::{Sequence, advance};
 use crate::random::Random;
@@ -23,7 +23,7 @@ fn layers_in_several_stages_give_the_bits_of_one_stage() {
     for tied in [false, true] {
         let shape = Tiny { layers: 5, tied, ..Tiny::of(GgmlDType::Q4K) };
         let written = shape.builder().write();
-        let file = GgufFile::open(written.path()).expect("a valid file");
+        let file = Checkpoint::open(written.path()).expect("a valid file");
         let load = |count| Llama::load(&file, &Devices::new(vec![Device::Cpu; count]).expect("devices"), None);
         let tokens = tokens(&mut Random(3), 27, shape.vocabulary);
         let expected = logits(&load(1).expect("a model"), &tokens);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sconce_model::{Devices, GgufFile, KvCache, KvCacheDtype, Llama};
+use sconce_model::{Checkpoint, Devices, KvCache, KvCacheDtype, Llama};
 
 use crate::batches::{Sequence, advance, greedy};
 
@@ -12,16 +12,16 @@ const PROMPT: [u32; 5] = [1, 403, 407, 261, 378];
 const CONTINUATION: &str =
     ", there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball.";
 
-fn stories() -> Option<GgufFile> {
+fn stories() -> Option<Checkpoint> {
     let Some(folder) = std::env::var_os("SCONCE_DATA") else {
         eprintln!("skipped: set SCONCE_DATA to the folder that holds models/stories260K.gguf");
         return None;
     };
     let path = PathBuf::from(folder).join("models/stories260K.gguf");
-    Some(GgufFile::open(&path).unwrap_or_else(|error| panic!("{error}")))
+    Some(Checkpoint::open(&path).unwrap_or_else(|error| panic!("{error}")))
 }
 
-fn text_of(file: &GgufFile, tokens: &[u32]) -> String {
+fn text_of(file: &Checkpoint, tokens: &[u32]) -> String {
     let vocabulary = file.metadata().str_array("tokenizer.ggml.tokens").expect("a vocabulary");
     tokens.iter().map(|token| vocabulary[*token as usize].replace('▁', " ")).collect()
 }

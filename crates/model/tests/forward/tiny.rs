@@ -2,7 +2,7 @@
 
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
-use sconce_model::{Devices, GgufFile, Llama};
+use sconce_model::{Checkpoint, Devices, Llama};
 
 use crate::builder::GgufBuilder;
 use crate::random::Random;
@@ -124,9 +124,9 @@ impl Tiny {
     }
 
     /// The file in a temporary place, opened, and the model.
-    pub(crate) fn load(&self) -> (GgufFile, Llama) {
+    pub(crate) fn load(&self) -> (Checkpoint, Llama) {
         let written = self.builder().write();
-        let file = GgufFile::open(written.path()).unwrap_or_else(|error| panic!("{error}"));
+        let file = Checkpoint::open(written.path()).unwrap_or_else(|error| panic!("{error}"));
         let model = Llama::load(&file, &Devices::cpu(), None).unwrap_or_else(|error| panic!("{error}"));
         (file, model)
     }

@@ -1,0 +1,182 @@
+//! Where weights come from: a GGUF file, the parts of a split one, or a folder of safetensors, all in GGUF's words.
+//! Everything is checked before it is believed; weights are taken straight from memory maps, one tensor at a time.
+
+mod map;
+mod single;
+mod split;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use sconce_kernels::{Weight, WeightType};
+
+use crate::error::ModelError;
+use crate::gguf::{GgufError, Metadata, TensorInfo};
+use map::MappedFile;
+
+/// Where a tensor's bytes lie, and in which order its rows are wanted.
+#[derive(Debug, Clone)]
+struct Place {
+    /// The type that the bytes have.
+    stored: WeightType,
+    bytes: Bytes,
+    /// Heads whose halves are interleaved when rows are taken: row `2i + j` of a head is the stored row `j * half + i`.
+    interleaved_heads: Option<usize>,
+}
+
+/// A tensor's bytes.
+#[derive(Debug, Clone)]
+enum Bytes {
+    /// A range of a mapped file, found to lie inside of it.
+    Mapped { file: usize, range: Range<usize> },
+    /// A tensor that no file holds.
+    Made(Vec<u8>),
+}
+
+/// An open, validated checkpoint.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    files: Vec<MappedFile>,
+    metadata: Metadata,
+    tensors: Vec<TensorInfo>,
+    places: Vec<Place>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Checkpoint {
+    /// Maps and validates a GGUF file; where it is a part of a split one, the other parts beside it as well.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or the first field that is wrong, by name; in well under a second for any file.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        split::open(path)
+    }
+
+    /// Puts a checkpoint together from tensors with their places.
+    fn assemble(
+        path: &Path,
+        files: Vec<MappedFile>,
+        metadata: Metadata,
+        tensors: Vec<(TensorInfo, Place)>,
+    ) -> Result<Self, ModelError> {
+        let mut by_name = HashMap::new();
+        for (index, (info, place)) in tensors.iter().enumerate() {
+            if by_name.insert(info.name.clone(), index).is_some() {
+                let source = GgufError::Duplicate { kind: "tensor", name: info.name.clone() };
+                let path = match &place.bytes {
+                    Bytes::Mapped { file, .. } => files[*file].path.clone(),
+                    Bytes::Made(_) => path.to_path_buf(),
+                };
+                return Err(ModelError::File { path, source });
+            }
+        }
+        let (tensors, places) = tensors.into_iter().unzip();
+        Ok(Self { path: path.to_path_buf(), files, metadata, tensors, places, by_name })
+    }
+
+    /// The path that the checkpoint was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All key-value pairs: the tokenizer's arrays and the chat template are among them, where the file has them.
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// All tensors, in the files' order.
+    #[must_use]
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// A tensor's shape and type.
+    #[must_use]
+    pub fn tensor_info(&self, name: &str) -> Option<&TensorInfo> {
+        self.by_name.get(name).map(|index| &self.tensors[*index])
+    }
+
+    /// Loads a tensor of at most two dimensions as a matrix; a vector becomes one row.
+    ///
+    /// # Errors
+    /// When it is missing, has more dimensions, or the device refuses it.
+    pub fn weight(&self, name: &str, device: &Device) -> Result<Weight, ModelError> {
+        let (_, outputs, _) = self.matrix(name)?;
+        self.weight_rows(name, 0..outputs, device)
+    }
+
+    /// Loads some of the output rows of a matrix, as [`Self::weight`] would load them: one of several projections that a file
+    /// keeps in one tensor.
+    ///
+    /// # Errors
+    /// Like [`Self::weight`], and when the matrix has no such rows.
+    pub fn weight_rows(&self, name: &str, rows: Range<usize>, device: &Device) -> Result<Weight, ModelError> {
+        let (index, outputs, inputs) = self.matrix(name)?;
+        if rows.is_empty() || rows.end > outputs {
+            let value = format!("rows {} to {}", rows.start, rows.end);
+            let expected = format!("a range within its {outputs} rows");
+            return Err(GgufError::Invalid { field: format!("tensor {name:?}"), value, expected }.into());
+        }
+        let load = |source| ModelError::Load { tensor: name.to_string(), source };
+        let place = &self.places[index];
+        let count = rows.len();
+        let bytes = self.row_bytes(index, rows);
+        Weight::from_bytes(&bytes, place.stored, count, inputs, device).map_err(load)
+    }
+
+    /// A tensor's index, and its outputs and inputs as a matrix.
+    fn matrix(&self, name: &str) -> Result<(usize, usize, usize), ModelError> {
+        let Some(&index) = self.by_name.get(name) else {
+            let source = GgufError::MissingTensor { name: name.to_string() };
+            return Err(ModelError::File { path: self.path.clone(), source });
+        };
+        let dimensions = &self.tensors[index].dimensions;
+        match *dimensions.as_slice() {
+            [inputs] => Ok((index, 1, inputs)),
+            [inputs, outputs] => Ok((index, outputs, inputs)),
+            _ => Err(ModelError::TensorShape {
+                tensor: name.to_string(),
+                expected: vec![dimensions[0], dimensions[1]],
+                actual: dimensions.clone(),
+            }),
+        }
+    }
+
+    /// The stored bytes of some rows of a matrix, in the order in which the model wants them.
+    fn row_bytes(&self, index: usize, rows: Range<usize>) -> Cow<'_, [u8]> {
+        let (info, place) = (&self.tensors[index], &self.places[index]);
+        let all = match &place.bytes {
+            Bytes::Mapped { file, range } => &self.files[*file].bytes()[range.clone()],
+            Bytes::Made(bytes) => bytes,
+        };
+        let outputs = info.dimensions.get(1).copied().unwrap_or(1);
+        // Every tensor is a whole number of rows of equal length.
+        let row = all.len() / outputs;
+        let Some(heads) = place.interleaved_heads else {
+            return Cow::Borrowed(&all[rows.start * row..rows.end * row]);
+        };
+        if info.dimensions.len() == 1 {
+            // A bias has one number for each row of its matrix.
+            let length = info.dimensions[0];
+            return Cow::Owned(interleave(all, all.len() / length, length / heads, 0..length));
+        }
+        Cow::Owned(interleave(all, row, outputs / heads, rows))
+    }
+}
+
+/// Takes `rows`, counted in the order of neighbouring pairs, from rows that are stored by halves of a head.
+fn interleave(bytes: &[u8], row: usize, head: usize, rows: Range<usize>) -> Vec<u8> {
+    let mut taken = Vec::with_capacity(rows.len() * row);
+    for wanted in rows {
+        let (first, inside) = (wanted / head * head, wanted % head);
+        let stored = first + inside % 2 * (head / 2) + inside / 2;
+        taken.extend_from_slice(&bytes[stored * row..(stored + 1) * row]);
+    }
+    taken
+}
