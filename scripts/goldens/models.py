@@ -50,7 +50,7 @@ MODELS = [
     ("qwen2-yarn", "Qwen2Config", "qwen2", {"rope_parameters": YARN}),
     ("qwen3", "Qwen3Config", "qwen3", {"head_dim": 32}),
     ("phi3", "Phi3Config", "phi3", {"sliding_window": None}),
-    ("phi3-window-longrope", "Phi3Config", "phi3", {"sliding_window": 48, "rope_parameters": LONGROPE}),
+    ("phi3-window-longrope", "Phi3Config", "phi3", {"sliding_window": 48, "original_max_position_embeddings": 256, "rope_parameters": LONGROPE}),
     ("phi3-partial", "Phi3Config", "phi3",
      {"sliding_window": None, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}}),
 ]
