@@ -8,6 +8,7 @@ mod builder;
 mod goldens;
 mod invariance;
 mod naive;
+mod quantized;
 mod random;
 mod reference;
 mod stages;
