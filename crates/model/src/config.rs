@@ -1,7 +1,7 @@
 //! What a Llama model's metadata says about its shape, with every number checked. No tensors are read here.
 
 use crate::error::ModelError;
-use crate::gguf::{GgufError, GgufFile, Metadata};
+use crate::gguf::{GgufError, GgufFile, Metadata, quoted};
 
 /// The shape of a Llama model.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,7 +149,7 @@ impl RopeConfig {
             "linear" => factor,
             other => {
                 let expected = "\"none\" or \"linear\"; other kinds are not supported".to_string();
-                return Err(config_error("llama.rope.scaling.type", format!("{other:?}"), expected));
+                return Err(config_error("llama.rope.scaling.type", quoted(other), expected));
             }
         };
         Ok(Self { dimensions, frequency_base, linear_scale })

@@ -1,6 +1,7 @@
 //! GGUF files: an own validator before anything else sees the bytes, and weights straight from the memory map.
 //! A file is hostile until it has passed; no count is believed before it was compared with the bytes that are there.
 
+mod arrays;
 mod cursor;
 mod error;
 mod metadata;
@@ -15,8 +16,9 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use sconce_kernels::Weight;
 
+pub use arrays::{Integers, Texts};
 pub use error::GgufError;
-pub use metadata::{Metadata, Value};
+pub use metadata::{Metadata, Value, quoted};
 pub use tensors::TensorInfo;
 pub use types::{type_id, type_name, weight_type_of};
 
@@ -157,10 +159,13 @@ impl GgufFile {
                 });
             }
         };
+        Weight::from_bytes(self.bytes(info), info.weight_type, outputs, inputs, device)
+            .map_err(|source| ModelError::Load { tensor: name.to_string(), source })
+    }
+    /// The bytes of one of this file's tensors.
+    pub(crate) fn bytes(&self, info: &TensorInfo) -> &[u8] {
         // The header's check has found these bytes inside the file, so both fit the address space.
         let start = (self.header.data_offset + info.offset) as usize;
-        let bytes = &self.map[start..start + info.bytes as usize];
-        Weight::from_bytes(bytes, info.weight_type, outputs, inputs, device)
-            .map_err(|source| ModelError::Load { tensor: name.to_string(), source })
+        &self.map[start..start + info.bytes as usize]
     }
 }
