@@ -1,8 +1,9 @@
-//! Finds weights that are NaN or infinite: one token is computed after loading, and only when its logits are no numbers is the
-//! file searched, tensor by tensor in bounded memory. What hides from that token fails the request that meets it.
+//! Finds weights that are NaN or infinite, by the numbers that the file stores: floats, and the scales of blocks. A forward alone
+//! would not do: activations are rounded to blocks for quantized products, and there a NaN becomes a zero.
 
-use candle_core::Device;
-use sconce_kernels::Weight;
+use half::{bf16, f16};
+use rayon::prelude::*;
+use sconce_kernels::WeightType;
 
 use crate::batch::ForwardBatch;
 use crate::error::ModelError;
@@ -10,22 +11,22 @@ use crate::gguf::{GgufFile, TensorInfo};
 use crate::kv_cache::{KvCache, KvCacheDtype};
 use crate::llama::Llama;
 
-/// Weights that are looked at together: 16 MiB as floats. A longer row is looked at whole.
-const CHUNK_WEIGHTS: usize = 4 << 20;
-
 impl Llama {
-    /// Computes one token and looks at its logits. `file` is what the model was loaded from.
+    /// Looks at every float and scale of `file`, which the model was loaded from, then computes one token and looks at its logits.
+    /// Reads the file once, in parallel; memory is that of one token's forward.
     ///
-    /// A weight that this token does not touch, such as one of another token's embedding, is not seen here: a draw from logits that
-    /// it spoils fails with `SamplingError::NotFinite`.
+    /// Activations that overflow only for other tokens are not seen here: a draw from such logits fails with
+    /// `SamplingError::NotFinite`.
     ///
     /// # Errors
     /// [`ModelError::NotFinite`] names the first bad tensor and row, [`ModelError::Overflow`] says that no weight is to blame; or
     /// what the forward reported.
     pub fn check_finite(&self, file: &GgufFile, token: u32) -> Result<(), ModelError> {
+        file.tensors().iter().try_for_each(|info| check_tensor(info, file.bytes(info)))?;
         // A token that the table lacks is refused where it is named; the first stands in for it here.
         let token = if (token as usize) < self.config().vocab_size { token } else { 0 };
-        let mut cache = KvCache::allocate(self, 1, 16, KvCacheDtype::default())?;
+        // A cache with the range of a single: what only a shorter one cannot hold is no fault of the weights.
+        let mut cache = KvCache::allocate(self, 1, 16, KvCacheDtype::Bf16)?;
         let batch = ForwardBatch {
             input_ids: vec![token],
             positions: vec![0],
@@ -40,26 +41,45 @@ impl Llama {
         if logits.row(0).iter().all(|logit| logit.is_finite()) {
             return Ok(());
         }
-        file.tensors().iter().try_for_each(|info| check_tensor(file, info))?;
         Err(ModelError::Overflow { token })
     }
 }
 
-/// Names the first row of a tensor with a weight that is not a number. The scales of blocks show in the weights that they scale.
-fn check_tensor(file: &GgufFile, info: &TensorInfo) -> Result<(), ModelError> {
-    let inputs = info.dimensions[0];
-    let row_bytes = inputs / info.weight_type.block_elements() * info.weight_type.block_bytes();
-    let rows = (CHUNK_WEIGHTS / inputs).max(1);
-    for (chunk, bytes) in file.bytes(info).chunks(rows * row_bytes).enumerate() {
-        let load = |source| ModelError::Load { tensor: info.name.clone(), source };
-        let outputs = bytes.len() / row_bytes;
-        let weights = Weight::from_bytes(bytes, info.weight_type, outputs, inputs, &Device::Cpu)
-            .and_then(|weight| Ok(weight.dequantize()?.flatten_all()?.to_vec1::<f32>()?))
-            .map_err(load)?;
-        if let Some(place) = weights.iter().position(|weight| !weight.is_finite()) {
-            let row = chunk * rows + place / inputs;
-            return Err(ModelError::NotFinite { tensor: info.name.clone(), row, value: weights[place] });
-        }
+/// Names the first row of a tensor with a number that is none.
+fn check_tensor(info: &TensorInfo, bytes: &[u8]) -> Result<(), ModelError> {
+    let blocks = info.dimensions[0] / info.weight_type.block_elements();
+    let row_bytes = blocks * info.weight_type.block_bytes();
+    let found = bytes
+        .par_chunks(row_bytes)
+        .with_min_len(16)
+        .enumerate()
+        .find_map_first(|(row, bytes)| not_finite(info.weight_type, bytes).map(|value| (row, value)));
+    match found {
+        None => Ok(()),
+        Some((row, value)) => Err(ModelError::NotFinite { tensor: info.name.clone(), row, value }),
     }
-    Ok(())
+}
+
+/// The first float or scale of a row that is NaN or infinite. With finite scales of half precision every weight is finite.
+fn not_finite(weight_type: WeightType, row: &[u8]) -> Option<f32> {
+    let halves = |places: &'static [usize]| {
+        let blocks = row.chunks_exact(weight_type.block_bytes());
+        let scales = blocks.flat_map(|block| places.iter().map(|&place| [block[place], block[place + 1]]));
+        scales.map(|bytes| f16::from_le_bytes(bytes).to_f32()).find(|scale| !scale.is_finite())
+    };
+    let pairs = || row.chunks_exact(2).map(|bytes| [bytes[0], bytes[1]]);
+    match weight_type {
+        WeightType::F32 => {
+            let floats = row.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+            floats.into_iter().find(|value| !value.is_finite())
+        }
+        WeightType::F16 => pairs().map(|bytes| f16::from_le_bytes(bytes).to_f32()).find(|value| !value.is_finite()),
+        WeightType::BF16 => pairs().map(|bytes| bf16::from_le_bytes(bytes).to_f32()).find(|value| !value.is_finite()),
+        // Where scale and minimum stand in a block, by the structures of ggml.
+        WeightType::Q4_0 | WeightType::Q5_0 | WeightType::Q8_0 => halves(&[0]),
+        WeightType::Q4_1 | WeightType::Q5_1 | WeightType::Q4K | WeightType::Q5K => halves(&[0, 2]),
+        WeightType::Q2K => halves(&[80, 82]),
+        WeightType::Q3K => halves(&[108]),
+        WeightType::Q6K => halves(&[208]),
+    }
 }
