@@ -27,6 +27,9 @@ fn bounded<T>(what: &str, header_bytes: usize, work: impl FnOnce() -> T) -> T {
     let (result, peak) = allocator::peak(work);
     let limit = 2 * header_bytes + (64 << 20);
     assert!(peak <= limit, "{what}: {peak} bytes were allocated at once, the limit is {limit}");
+    if header_bytes > 1 << 20 {
+        println!("{what}: a header of {header_bytes} bytes, {peak} bytes at most, {:?}", began.elapsed());
+    }
     assert!(began.elapsed() < LIMIT_TIME, "{what}: took {:?}", began.elapsed());
     result
 }

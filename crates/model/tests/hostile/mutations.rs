@@ -11,7 +11,7 @@ use crate::builder::{text_bytes, write_bytes};
 use crate::random::Random;
 use crate::tiny::Tiny;
 
-const SEED: u64 = 0x5c0_ce;
+const SEED: u64 = 0x5c0ce;
 const BUDGET: Duration = Duration::from_secs(5);
 
 /// Integers at the borders of fields.
