@@ -64,6 +64,12 @@ fn each_bad_file_is_refused_with_a_word_about_it() {
         &replaced(&good, b"output_norm.weight", b"output_nerm.weight"),
         &["output_norm.weight"],
     );
+    let header = sconce_model::gguf::GgufHeader::parse(&good).expect("a valid file");
+    let norm = header.tensors.iter().find(|info| info.name == "output_norm.weight").expect("it is there");
+    let at = (header.data_offset + norm.offset) as usize;
+    let mut spoiled = good.clone();
+    spoiled[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    refuse(path, "nan.gguf", &spoiled, &["output_norm.weight", "row 0 holds NaN"]);
     let missing = run(path, &["serve", "--port", "0", "--model", "/nowhere/model.gguf"]);
     assert!(!missing.status.success());
     assert!(words(&missing).contains("/nowhere/model.gguf"), "{}", words(&missing));

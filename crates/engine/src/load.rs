@@ -21,7 +21,8 @@ impl LoadedModel {
     /// configuration, since some models rotate differently for long contexts.
     ///
     /// # Errors
-    /// [`EngineError`] naming the file's key or tensor that is wrong.
+    /// [`EngineError`] naming the file's key or tensor that is wrong. One token is computed, so that weights which are NaN or
+    /// infinite are found before anybody asks.
     pub fn open(
         path: &Path,
         chat_template: Option<&str>,
@@ -36,6 +37,7 @@ impl LoadedModel {
         let compile = |source| ChatTemplate::new(source, text_of(tokenizer.bos()), text_of(tokenizer.eos()));
         let template = chat_template.or(own_template).map(compile).transpose()?;
         let llama = Llama::load(&file, devices, max_model_len)?;
+        llama.check_finite(&file, tokenizer.bos().unwrap_or(0))?;
         Ok(Self { llama, tokenizer: Arc::new(tokenizer), template })
     }
 }
@@ -48,7 +50,8 @@ fn vocabulary(metadata: &Metadata) -> Result<VocabularySpec, EngineError> {
         Some("llama") => VocabularyModel::SentencePiece,
         Some("gpt2") => VocabularyModel::BytePairEncoding,
         Some(other) => {
-            let message = format!("tokenizer.ggml.model is {other:?}, but only \"llama\" and \"gpt2\" are supported");
+            let other = sconce_model::gguf::quoted(other);
+            let message = format!("tokenizer.ggml.model is {other}, but only \"llama\" and \"gpt2\" are supported");
             return Err(EngineError::NoTokenizer(message));
         }
         None => return Err(EngineError::NoTokenizer("the key tokenizer.ggml.model is missing".into())),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sconce_kernels::KernelError;
 use thiserror::Error;
 
-use crate::gguf::GgufError;
+use crate::gguf::{GgufError, quoted};
 
 /// Why a model cannot be loaded or a batch cannot be computed.
 #[derive(Debug, Error)]
@@ -44,7 +44,7 @@ pub enum ModelError {
     #[error(transparent)]
     Metadata(#[from] GgufError),
     /// An architecture that is not implemented.
-    #[error("general.architecture is {architecture:?}, which is not supported; supported are {known}")]
+    #[error("general.architecture is {}, which is not supported; supported are {known}", quoted(architecture))]
     Architecture {
         /// The name in the file.
         architecture: String,
@@ -88,6 +88,27 @@ pub enum ModelError {
         tensor: String,
         /// What the kernels said.
         source: KernelError,
+    },
+    /// A weight that is NaN or infinite: every answer that it touches would be noise.
+    #[error(
+        "tensor {tensor:?}: row {row} holds {value}, and logits are no numbers; the file is damaged or was converted wrongly, \
+         get it again"
+    )]
+    NotFinite {
+        /// The tensor.
+        tensor: String,
+        /// Its first row with such a weight; a vector is one row.
+        row: usize,
+        /// The weight.
+        value: f32,
+    },
+    /// Logits that are NaN or infinite although every weight is a number: activations overflow.
+    #[error(
+        "the logits after token {token} are no numbers although every weight is; the weights are too large to compute with"
+    )]
+    Overflow {
+        /// The token that was computed.
+        token: u32,
     },
     /// An entry of a batch outside of its range.
     #[error("forward batch: {field}[{index}] is {value}, must be {expected}")]

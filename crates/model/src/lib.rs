@@ -11,6 +11,7 @@ mod config;
 mod devices;
 mod error;
 mod executor;
+mod finite;
 pub mod gguf;
 mod kv_cache;
 mod layer;

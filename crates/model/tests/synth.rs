@@ -138,7 +138,7 @@ fn the_vocabulary_has_the_size_asked_for_and_ids_that_exist() {
     assert_eq!(tokens.iter().collect::<std::collections::HashSet<_>>().len(), 5000);
     assert_eq!(metadata.f32_array("tokenizer.ggml.scores").unwrap().len(), 5000);
     assert_eq!(metadata.i32_array("tokenizer.ggml.token_type").unwrap().len(), 5000);
-    assert_eq!(tokens[metadata.u32("tokenizer.ggml.eos_token_id").unwrap() as usize], "</s>");
+    assert_eq!(&tokens[metadata.u32("tokenizer.ggml.eos_token_id").unwrap() as usize], "</s>");
     assert!(metadata.str("tokenizer.chat_template").unwrap().contains("add_generation_prompt"));
     assert_eq!(LlamaConfig::from_file(&file).unwrap().context_length, 999);
 }
@@ -220,7 +220,7 @@ proptest! {
             prop_assert_eq!(file.metadata().i32_array("some.integers").unwrap(), integers);
         }
         if !texts.is_empty() {
-            prop_assert_eq!(file.metadata().str_array("some.texts").unwrap(), texts);
+            prop_assert_eq!(file.metadata().str_array("some.texts").unwrap().to_vec(), texts);
         }
         let mut expected = values.as_slice();
         for (index, &length) in lengths.iter().enumerate() {

@@ -185,3 +185,14 @@ fn tojson_writes_keys_and_what_is_missing_as_json_does() {
     let first = r#"{"b": null, "a": [], "2": {}, "true": 1.5}"#;
     assert_eq!(text, format!(r#"{first}{{"a": 2, "b": 1}}[1,{{"a":[2]}}][0, 1, 2]"#));
 }
+
+#[test]
+fn a_text_that_doubles_and_doubles_is_an_error_before_memory_ends() {
+    for double in ["ns.x ~ ns.x", "ns.x * 2", "[ns.x, ns.x]|join"] {
+        let source = format!(
+            "{{% set ns = namespace(x='a') %}}{{% for i in range(29) %}}{{% set ns.x = {double} %}}{{% endfor %}}{{{{ ns.x|length }}}}"
+        );
+        let rendered = ChatTemplate::new(&source, "", "").and_then(|template| template.render(&user("x")));
+        assert!(rendered.is_err(), "{double}: {rendered:?}");
+    }
+}

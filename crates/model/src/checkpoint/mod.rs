@@ -148,13 +148,20 @@ impl Checkpoint {
         }
     }
 
+    /// A tensor's bytes as they are stored, and their type.
+    pub(crate) fn stored(&self, index: usize) -> (WeightType, &[u8]) {
+        let place = &self.places[index];
+        let bytes = match &place.bytes {
+            Bytes::Mapped { file, range } => &self.files[*file].bytes()[range.clone()],
+            Bytes::Made(bytes) => bytes.as_slice(),
+        };
+        (place.stored, bytes)
+    }
+
     /// The stored bytes of some rows of a matrix, in the order in which the model wants them.
     fn row_bytes(&self, index: usize, rows: Range<usize>) -> Cow<'_, [u8]> {
         let (info, place) = (&self.tensors[index], &self.places[index]);
-        let all = match &place.bytes {
-            Bytes::Mapped { file, range } => &self.files[*file].bytes()[range.clone()],
-            Bytes::Made(bytes) => bytes,
-        };
+        let (_, all) = self.stored(index);
         let outputs = info.dimensions.get(1).copied().unwrap_or(1);
         // Every tensor is a whole number of rows of equal length.
         let row = all.len() / outputs;

@@ -4,7 +4,7 @@ use sconce_kernels::RopeFrequencies;
 
 use super::{Keys, config_error};
 use crate::error::ModelError;
-use crate::gguf::Metadata;
+use crate::gguf::{Metadata, quoted};
 
 /// Rotary position embedding.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,7 +108,7 @@ impl RopeConfig {
             "longrope" => RopeScaling::LongRope { original_context: original()? },
             other => {
                 let expected = "\"none\", \"linear\", \"yarn\" or \"longrope\"".to_string();
-                return Err(config_error(&kind_key, format!("{other:?}"), expected));
+                return Err(config_error(&kind_key, quoted(other), expected));
             }
         };
         Ok(Self { dimensions, frequency_base, scaling, attention_factor })

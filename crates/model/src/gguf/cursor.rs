@@ -6,6 +6,7 @@ use super::error::GgufError;
 pub(super) const MAX_HEADER_BYTES: usize = 64 << 20;
 
 /// Reads little-endian fields from the front of a file.
+#[derive(Clone)]
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     position: usize,
@@ -64,13 +65,15 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A length-prefixed UTF-8 string.
-    pub(super) fn text(&mut self, field: &dyn Fn() -> String) -> Result<String, GgufError> {
-        let length = self.count(1, MAX_HEADER_BYTES, field)?;
+    /// A length-prefixed UTF-8 string of at most `most` bytes, where it stands.
+    pub(super) fn str(&mut self, most: usize, field: &dyn Fn() -> String) -> Result<&'a str, GgufError> {
+        let length = self.count(1, most, field)?;
         let bytes = self.take(length, field)?;
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(text.to_string()),
-            Err(_) => Err(GgufError::NotText { field: field() }),
-        }
+        std::str::from_utf8(bytes).map_err(|_| GgufError::NotText { field: field() })
+    }
+
+    /// Like [`Self::str`], as a string of its own.
+    pub(super) fn text(&mut self, most: usize, field: &dyn Fn() -> String) -> Result<String, GgufError> {
+        self.str(most, field).map(str::to_owned)
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::cursor::Cursor;
+use super::arrays::{Integers, Texts, signed, unsigned};
+use super::cursor::{Cursor, MAX_HEADER_BYTES};
 use super::error::GgufError;
 
 /// Most entries of one array: larger than any vocabulary and its merges.
@@ -10,6 +11,12 @@ const MAX_ARRAY_ENTRIES: usize = 4 << 20;
 
 /// Most key-value pairs.
 const MAX_KEYS: usize = 1 << 16;
+
+/// The longest key, as the format says.
+const MAX_KEY_BYTES: usize = (1 << 16) - 1;
+
+/// Characters of a file's text that a message quotes.
+const QUOTED_CHARACTERS: usize = 64;
 
 /// A metadata value. Integers of all widths become one of two, floats become doubles: getters check ranges.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,11 +32,11 @@ pub enum Value {
     /// UTF-8 text.
     Text(String),
     /// An array of any integer type or of truth values (as 0 and 1).
-    Integers(Vec<i64>),
+    Integers(Integers),
     /// An array of floats.
     Floats(Vec<f32>),
     /// An array of strings.
-    Texts(Vec<String>),
+    Texts(Texts),
 }
 
 impl Value {
@@ -59,7 +66,7 @@ impl Metadata {
         // The map grows as pairs are really read, so that a false count reserves nothing.
         let mut values = HashMap::new();
         for index in 0..count {
-            let key = cursor.text(&|| format!("metadata key {index}"))?;
+            let key = cursor.text(MAX_KEY_BYTES, &|| format!("metadata key {index}"))?;
             let value_type = cursor.u32(&|| format!("metadata key {key:?}: value type"))?;
             let value = read_value(cursor, &key, value_type)?;
             if values.contains_key(&key) {
@@ -157,15 +164,15 @@ impl Metadata {
 
     /// An array of strings.
     #[allow(clippy::missing_errors_doc)]
-    pub fn str_array(&self, key: &str) -> Result<&[String], GgufError> {
+    pub fn str_array(&self, key: &str) -> Result<&Texts, GgufError> {
         required(key, self.str_array_opt(key)?)
     }
 
     /// An array of strings, or `None` when the key is missing.
     #[allow(clippy::missing_errors_doc)]
-    pub fn str_array_opt(&self, key: &str) -> Result<Option<&[String]>, GgufError> {
+    pub fn str_array_opt(&self, key: &str) -> Result<Option<&Texts>, GgufError> {
         self.typed(key, "an array of strings", |value| match value {
-            Value::Texts(texts) => Some(texts.as_slice()),
+            Value::Texts(texts) => Some(texts),
             _ => None,
         })
     }
@@ -195,7 +202,7 @@ impl Metadata {
     #[allow(clippy::missing_errors_doc)]
     pub fn i32_array_opt(&self, key: &str) -> Result<Option<Vec<i32>>, GgufError> {
         self.typed(key, "an array of 32-bit integers", |value| match value {
-            Value::Integers(integers) => integers.iter().map(|integer| i32::try_from(*integer).ok()).collect(),
+            Value::Integers(integers) => integers.iter().map(|integer| i32::try_from(integer).ok()).collect(),
             _ => None,
         })
     }
@@ -251,7 +258,7 @@ const ARRAY: u32 = 9;
 fn read_value(cursor: &mut Cursor<'_>, key: &str, value_type: u32) -> Result<Value, GgufError> {
     let field = || format!("metadata key {key:?}");
     match value_type {
-        STRING => Ok(Value::Text(cursor.text(&field)?)),
+        STRING => Ok(Value::Text(cursor.text(MAX_HEADER_BYTES, &field)?)),
         ARRAY => read_array(cursor, key),
         other => match scalar(other) {
             None => Err(GgufError::ValueType { key: key.to_string(), value_type }),
@@ -271,8 +278,7 @@ fn read_array(cursor: &mut Cursor<'_>, key: &str) -> Result<Value, GgufError> {
         ARRAY => Err(GgufError::NestedArray { key: key.to_string() }),
         STRING => {
             let count = cursor.count(8, MAX_ARRAY_ENTRIES, &length)?;
-            let entry = |index| move || format!("metadata key {key:?}, entry {index}");
-            Ok(Value::Texts((0..count).map(|index| cursor.text(&entry(index))).collect::<Result<_, _>>()?))
+            Ok(Value::Texts(read_texts(cursor, key, count)?))
         }
         other => {
             let Some(scalar) = scalar(other) else {
@@ -284,37 +290,43 @@ fn read_array(cursor: &mut Cursor<'_>, key: &str) -> Result<Value, GgufError> {
             };
             let count = cursor.count(bytes, MAX_ARRAY_ENTRIES, &length)?;
             // `count` has been compared with the bytes that are left, so the product cannot overflow.
-            let entries = cursor.take(count * bytes, &field)?.chunks_exact(bytes);
+            let entries = cursor.take(count * bytes, &field)?;
             match scalar {
-                Scalar::Float(_) => Ok(Value::Floats(entries.map(|entry| float(entry) as f32).collect())),
-                Scalar::Signed(_) => Ok(Value::Integers(entries.map(signed).collect())),
+                Scalar::Float(_) => {
+                    Ok(Value::Floats(entries.chunks_exact(bytes).map(|entry| float(entry) as f32).collect()))
+                }
                 Scalar::Bool => {
-                    let integer = |entry: &[u8]| truth(key, entry[0]).map(i64::from);
-                    Ok(Value::Integers(entries.map(integer).collect::<Result<_, _>>()?))
+                    entries.iter().try_for_each(|entry| truth(key, *entry).map(|_| ()))?;
+                    Ok(Value::Integers(Integers::new(entries, bytes, false)))
                 }
-                Scalar::Unsigned(_) => {
-                    let integer = |entry| {
-                        i64::try_from(unsigned(entry)).map_err(|_| GgufError::TooLarge {
-                            field: field(),
-                            value: unsigned(entry),
-                            limit: i64::MAX as u64,
-                        })
-                    };
-                    Ok(Value::Integers(entries.map(integer).collect::<Result<_, _>>()?))
-                }
+                Scalar::Signed(_) => Ok(Value::Integers(Integers::new(entries, bytes, true))),
+                Scalar::Unsigned(_) => Ok(Value::Integers(Integers::new(entries, bytes, false))),
             }
         }
     }
 }
 
-fn unsigned(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+/// Walks twice: what the entries take in all is known before the first is kept.
+fn read_texts(cursor: &mut Cursor<'_>, key: &str, count: usize) -> Result<Texts, GgufError> {
+    let entry = |index| move || format!("metadata key {key:?}, entry {index}");
+    let mut ahead = cursor.clone();
+    let mut bytes = 0;
+    for index in 0..count {
+        bytes += ahead.str(MAX_HEADER_BYTES, &entry(index))?.len();
+    }
+    let mut texts = Texts::with_capacity(count, bytes);
+    for index in 0..count {
+        texts.push(cursor.str(MAX_HEADER_BYTES, &entry(index))?);
+    }
+    Ok(texts)
 }
 
-fn signed(bytes: &[u8]) -> i64 {
-    let unused = 64 - 8 * bytes.len() as u32;
-    // Shifting up and down again extends the sign.
-    ((unsigned(bytes) << unused) as i64) >> unused
+/// The beginning of a file's text, as much as a message needs to say which it is.
+pub fn quoted(text: &str) -> String {
+    match text.char_indices().nth(QUOTED_CHARACTERS) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}... ({} bytes)", &text[..end], text.len()),
+    }
 }
 
 fn float(bytes: &[u8]) -> f64 {

@@ -1,6 +1,7 @@
 //! GGUF files: an own validator before anything else sees the bytes.
 //! A file is hostile until it has passed; no count is believed before it was compared with the bytes that are there.
 
+mod arrays;
 mod cursor;
 mod error;
 mod metadata;
@@ -8,8 +9,9 @@ mod tensors;
 mod types;
 pub mod write;
 
+pub use arrays::{Integers, Texts};
 pub use error::GgufError;
-pub use metadata::{Metadata, Value};
+pub use metadata::{Metadata, Value, quoted};
 pub use tensors::TensorInfo;
 pub use types::{type_id, type_name, weight_type_of};
 

@@ -11,6 +11,9 @@ use super::types::{type_name, weight_type_of};
 /// Most tensors of one file.
 const MAX_TENSORS: usize = 1 << 17;
 
+/// The longest name of a tensor: four times what ggml allows.
+const MAX_NAME_BYTES: usize = 256;
+
 /// Most dimensions of a tensor, as in ggml.
 const MAX_DIMENSIONS: usize = 4;
 
@@ -51,7 +54,7 @@ pub(super) fn read_count(cursor: &mut Cursor<'_>) -> Result<usize, GgufError> {
 
 /// Reads one info and checks what can be checked without the others.
 pub(super) fn read_info(cursor: &mut Cursor<'_>, index: usize, alignment: u64) -> Result<TensorInfo, GgufError> {
-    let name = cursor.text(&|| format!("name of tensor {index}"))?;
+    let name = cursor.text(MAX_NAME_BYTES, &|| format!("name of tensor {index}"))?;
     let invalid = |what: &str, value: String, expected: String| GgufError::Invalid {
         field: format!("tensor {name:?}: {what}"),
         value,

@@ -19,8 +19,10 @@ const SUPPORTED: [(u32, &str, WeightType); 13] = [
     (30, "BF16", WeightType::BF16),
 ];
 
-/// Names of types that exist elsewhere, so that the error can say more than a number.
-const UNSUPPORTED: [(u32, &str); 19] = [
+/// Names of types that exist elsewhere, or did once, so that the error can say more than a number.
+const UNSUPPORTED: [(u32, &str); 30] = [
+    (4, "Q4_2"),
+    (5, "Q4_3"),
     (9, "Q8_1"),
     (15, "Q8_K"),
     (16, "IQ2_XXS"),
@@ -37,9 +39,18 @@ const UNSUPPORTED: [(u32, &str); 19] = [
     (27, "I64"),
     (28, "F64"),
     (29, "IQ1_M"),
+    (31, "Q4_0_4_4"),
+    (32, "Q4_0_4_8"),
+    (33, "Q4_0_8_8"),
     (34, "TQ1_0"),
     (35, "TQ2_0"),
+    (36, "IQ4_NL_4_4"),
+    (37, "IQ4_NL_4_8"),
+    (38, "IQ4_NL_8_8"),
     (39, "MXFP4"),
+    (40, "NVFP4"),
+    (41, "Q1_0"),
+    (42, "Q2_0"),
 ];
 
 /// The weight type of an id, if the kernels compute with it.
@@ -78,6 +89,6 @@ mod tests {
             assert_eq!(weight_type_of(id), None);
             assert_eq!(type_name(id), name);
         }
-        assert_eq!(type_name(4), "unknown");
+        assert_eq!(type_name(99), "unknown");
     }
 }
