@@ -21,7 +21,7 @@ pub mod synth;
 mod tensors;
 
 pub use batch::ForwardBatch;
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, Fallback};
 pub use config::{LlamaConfig, RopeConfig};
 pub use devices::{DeviceMemory, Devices};
 pub use error::ModelError;
