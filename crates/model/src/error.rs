@@ -6,6 +6,7 @@ use sconce_kernels::KernelError;
 use thiserror::Error;
 
 use crate::gguf::GgufError;
+use crate::gguf::write::GgufWriteError;
 
 /// Why a model cannot be loaded or a batch cannot be computed.
 #[derive(Debug, Error)]
@@ -39,6 +40,14 @@ pub enum ModelError {
         path: PathBuf,
         /// What is wrong and what to do.
         problem: String,
+    },
+    /// A file cannot be written.
+    #[error("{}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: GgufWriteError,
     },
     /// A metadata key is missing or of the wrong type.
     #[error(transparent)]

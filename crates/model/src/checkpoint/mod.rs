@@ -11,6 +11,7 @@ mod safetensors;
 mod settings;
 mod single;
 mod split;
+mod write;
 
 pub use convert::Fallback;
 
