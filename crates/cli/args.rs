@@ -39,6 +39,9 @@ pub(crate) enum Command {
     /// Write a GGUF file with random weights of a named shape, to measure speed without a download.
     #[command(after_help = "Example: sconce synth --shape llama-1.1b --quantization q4_k_m /tmp/llama-1.1b.gguf")]
     Synth(SynthArguments),
+    /// Convert a safetensors folder or a GGUF file to a GGUF file with weights of another type.
+    #[command(after_help = "Example: sconce quantize ~/Llama-3.2-1B llama.gguf --type q4_k_m")]
+    Quantize(QuantizeArguments),
     /// Measure: a device, a model in this process, or any OpenAI-compatible server.
     Bench(BenchArguments),
 }
@@ -65,9 +68,12 @@ pub(crate) struct LibraryArguments {
 /// Which model, and how much memory it may take.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArguments {
-    /// GGUF file of a Llama or Mistral model.
+    /// GGUF file of a model, any part of a split one, or a folder with config.json and safetensors.
     #[arg(long, env = "SCONCE_MODEL", value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
+    /// Convert the matrices to this type while they are loaded, such as q8_0 or q4_k [default: as they are in the file].
+    #[arg(long, value_name = "TYPE", ignore_case = true, value_parser = one_of::<Quantization>(Quantization::ALL.map(Quantization::name)))]
+    pub(crate) quantize: Option<Quantization>,
     #[command(flatten)]
     pub(crate) device: DeviceArguments,
     /// Memory for the KV cache, such as 512MiB or 4GiB [default: on the CPU enough for all contexts that run at once, at most
@@ -245,6 +251,20 @@ pub(crate) struct SynthArguments {
     /// The same seed writes the same file.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QuantizeArguments {
+    /// Folder with config.json and safetensors, or a GGUF file (any part of a split one).
+    pub(crate) input: PathBuf,
+    /// GGUF file to write.
+    pub(crate) output: PathBuf,
+    /// Type of the matrices; norms and other vectors are F32. Rows that are no whole blocks of it get q8_0, or f16.
+    #[arg(long = "type", value_name = "TYPE", ignore_case = true, value_parser = one_of::<Quantization>(Quantization::ALL.map(Quantization::name)))]
+    pub(crate) quantization: Quantization,
+    /// Replace the output if it exists.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

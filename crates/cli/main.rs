@@ -8,6 +8,7 @@ mod ingest;
 mod library;
 mod model;
 mod progress;
+mod quantize;
 mod serve;
 mod size;
 mod synth;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Ask(arguments) => succeed(ask::run(&arguments)),
         Command::Ingest(arguments) => succeed(ingest::run(&arguments)),
         Command::Synth(arguments) => succeed(synth::run(&arguments)),
+        Command::Quantize(arguments) => succeed(quantize::run(&arguments)),
         Command::Bench(arguments) => bench::run(&arguments.command),
     };
     match outcome {

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use sconce_engine::{Activation, EngineConfig, EngineHandle, EngineThread, KvCacheDtype, LoadedModel};
+use sconce_model::Checkpoint;
 
 use crate::args::{
     ActivationDtype, AskArguments, BatchArguments, BenchModelArguments, KvDtype, ModelArguments, ServeArguments,
 };
 use crate::bench::args::BenchTableArguments;
+use crate::quantize;
 
 /// An engine with its thread.
 pub(crate) type Started = (EngineHandle, EngineThread);
@@ -69,10 +71,18 @@ pub(crate) fn start(
     let template = template.transpose()?;
     let devices = arguments.device.devices.open()?;
     let began = Instant::now();
-    let loaded = LoadedModel::open(path, template.as_deref(), &devices, config.max_model_len)
-        .with_context(|| format!("the model {} cannot be served", path.display()))?;
-    let started = sconce_engine::start(loaded, config)
-        .with_context(|| format!("the model {} cannot be served", path.display()))?;
+    let refused = || format!("the model {} cannot be served", path.display());
+    let mut checkpoint = Checkpoint::open(path).with_context(refused)?;
+    if let Some(quantization) = arguments.quantize {
+        let (converted, fallbacks) = checkpoint.quantized(quantization);
+        quantize::tell(&fallbacks);
+        checkpoint = converted;
+    }
+    let loaded =
+        LoadedModel::of(&checkpoint, template.as_deref(), &devices, config.max_model_len).with_context(refused)?;
+    // Weights are copied to where they are computed with; the files are not needed any longer.
+    drop(checkpoint);
+    let started = sconce_engine::start(loaded, config).with_context(refused)?;
     let info = started.0.model();
     tracing::info!(
         model = info.id,

@@ -1,4 +1,4 @@
-//! From a GGUF file to what the engine needs: model, tokenizer, chat template.
+//! From a checkpoint to what the engine needs: model, tokenizer, chat template.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ pub struct LoadedModel {
 }
 
 impl LoadedModel {
-    /// Loads a GGUF file onto devices. `chat_template` replaces the file's own; `max_model_len` is that of the engine's
-    /// configuration, since some models rotate differently for long contexts.
+    /// Loads a GGUF file, or a folder of safetensors, onto devices. `chat_template` replaces its own; `max_model_len` is that of
+    /// the engine's configuration, since some models rotate differently for long contexts.
     ///
     /// # Errors
     /// [`EngineError`] naming the file's key or tensor that is wrong. One token is computed, so that weights which are NaN or
@@ -29,15 +29,32 @@ impl LoadedModel {
         devices: &Devices,
         max_model_len: Option<usize>,
     ) -> Result<Self, EngineError> {
-        let file = Checkpoint::open(path)?;
+        Self::of(&Checkpoint::open(path)?, chat_template, devices, max_model_len)
+    }
+
+    /// Loads an open checkpoint, which may be one whose weights are converted while they are taken.
+    ///
+    /// # Errors
+    /// Like [`Self::open`].
+    pub fn of(
+        file: &Checkpoint,
+        chat_template: Option<&str>,
+        devices: &Devices,
+        max_model_len: Option<usize>,
+    ) -> Result<Self, EngineError> {
         let metadata = file.metadata();
+        if metadata.get("tokenizer.ggml.model").is_none() && file.companion("tokenizer.json")?.is_some() {
+            let message = "the keys tokenizer.ggml are missing, and a tokenizer.json beside the weights is not read; \
+                           serve a GGUF file of the model, which holds its vocabulary";
+            return Err(EngineError::NoTokenizer(message.into()));
+        }
         let tokenizer = Tokenizer::new(vocabulary(metadata)?)?;
         let own_template = metadata.str_opt("tokenizer.chat_template").map_err(sconce_model::ModelError::from)?;
         let text_of = |id: Option<u32>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
         let compile = |source| ChatTemplate::new(source, text_of(tokenizer.bos()), text_of(tokenizer.eos()));
         let template = chat_template.or(own_template).map(compile).transpose()?;
-        let llama = Llama::load(&file, devices, max_model_len)?;
-        llama.check_finite(&file, tokenizer.bos().unwrap_or(0))?;
+        let llama = Llama::load(file, devices, max_model_len)?;
+        llama.check_finite(file, tokenizer.bos().unwrap_or(0))?;
         Ok(Self { llama, tokenizer: Arc::new(tokenizer), template })
     }
 }

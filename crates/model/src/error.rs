@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use sconce_kernels::KernelError;
 use thiserror::Error;
 
+use crate::gguf::write::GgufWriteError;
 use crate::gguf::{GgufError, quoted};
 
 /// Why a model cannot be loaded or a batch cannot be computed.
@@ -39,6 +40,14 @@ pub enum ModelError {
         path: PathBuf,
         /// What is wrong and what to do.
         problem: String,
+    },
+    /// A file cannot be written.
+    #[error("{}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: GgufWriteError,
     },
     /// A metadata key is missing or of the wrong type.
     #[error(transparent)]

@@ -24,7 +24,7 @@ mod tensors;
 
 pub use architecture::Architecture;
 pub use batch::ForwardBatch;
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, Fallback};
 pub use config::{LlamaConfig, RopeConfig, RopeScaling, YarnScaling};
 pub use devices::{DeviceMemory, Devices};
 pub use error::ModelError;

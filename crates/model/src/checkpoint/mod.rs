@@ -1,9 +1,19 @@
 //! Where weights come from: a GGUF file, the parts of a split one, or a folder of safetensors, all in GGUF's words.
 //! Everything is checked before it is believed; weights are taken straight from memory maps, one tensor at a time.
 
+mod architecture;
+mod convert;
+mod folder;
 mod map;
+mod names;
+mod rope;
+mod safetensors;
+mod settings;
 mod single;
 mod split;
+mod write;
+
+pub use convert::Fallback;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -48,12 +58,22 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Maps and validates a GGUF file; where it is a part of a split one, the other parts beside it as well.
+    /// Maps and validates a GGUF file, with the other parts beside it where it is one of several; or a folder with
+    /// `config.json` and safetensors, whose keys and tensors get GGUF's names.
     ///
     /// # Errors
     /// When it cannot be opened, or the first field that is wrong, by name; in well under a second for any file.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        split::open(path)
+        if path.is_dir() { folder::open(path) } else { split::open(path) }
+    }
+
+    /// The bytes of a file that lies in a folder beside the weights, such as `tokenizer.json`; `None` where there is none, and
+    /// for GGUF files, which hold everything themselves.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is larger than 64 MiB.
+    pub fn companion(&self, name: &str) -> Result<Option<Vec<u8>>, ModelError> {
+        if self.path.is_dir() { folder::companion(&self.path, name) } else { Ok(None) }
     }
 
     /// Puts a checkpoint together from tensors with their places.
@@ -123,11 +143,9 @@ impl Checkpoint {
             let expected = format!("a range within its {outputs} rows");
             return Err(GgufError::Invalid { field: format!("tensor {name:?}"), value, expected }.into());
         }
-        let load = |source| ModelError::Load { tensor: name.to_string(), source };
-        let place = &self.places[index];
-        let count = rows.len();
-        let bytes = self.row_bytes(index, rows);
-        Weight::from_bytes(&bytes, place.stored, count, inputs, device).map_err(load)
+        let bytes = self.row_data(index, rows.clone(), inputs)?;
+        Weight::from_bytes(&bytes, self.tensors[index].weight_type, rows.len(), inputs, device)
+            .map_err(|source| ModelError::Load { tensor: name.to_string(), source })
     }
 
     /// A tensor's index, and its outputs and inputs as a matrix.
@@ -186,4 +204,8 @@ fn interleave(bytes: &[u8], row: usize, head: usize, rows: Range<usize>) -> Vec<
         taken.extend_from_slice(&bytes[stored * row..(stored + 1) * row]);
     }
     taken
+}
+
+fn problem(path: &Path, problem: String) -> ModelError {
+    ModelError::Checkpoint { path: path.to_path_buf(), problem }
 }

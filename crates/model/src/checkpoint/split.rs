@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::map::MappedFile;
-use super::{Checkpoint, single};
+use super::{Checkpoint, problem, single};
 use crate::error::ModelError;
 use crate::gguf::{GgufHeader, Metadata};
 
@@ -107,8 +107,4 @@ fn part_names(path: &Path, number: u32, count: u32) -> Result<Vec<PathBuf>, Mode
 
 fn integer(metadata: &Metadata, key: &str, path: &Path) -> Result<Option<u32>, ModelError> {
     metadata.u32_opt(key).map_err(|source| ModelError::File { path: path.to_path_buf(), source })
-}
-
-fn problem(path: &Path, problem: String) -> ModelError {
-    ModelError::Checkpoint { path: path.to_path_buf(), problem }
 }

@@ -89,6 +89,11 @@ impl Metadata {
         self.values.get(key)
     }
 
+    /// Sets a key, as a converter does.
+    pub(crate) fn insert(&mut self, key: String, value: Value) {
+        self.values.insert(key, value);
+    }
+
     /// All keys, sorted.
     #[must_use]
     pub fn keys(&self) -> Vec<&str> {

@@ -16,8 +16,16 @@ const ALIGNMENT: u64 = 32;
 pub enum WriteValue {
     /// Unsigned, 32 bits.
     U32(u32),
+    /// Signed, 32 bits.
+    I32(i32),
+    /// Unsigned, 64 bits.
+    U64(u64),
+    /// Signed, 64 bits.
+    I64(i64),
     /// Float, 32 bits.
     F32(f32),
+    /// Float, 64 bits.
+    F64(f64),
     /// Truth value.
     Bool(bool),
     /// UTF-8 text.
@@ -204,24 +212,26 @@ fn put_value(output: &mut Vec<u8>, value: &WriteValue) {
     const BOOL: u32 = 7;
     const STRING: u32 = 8;
     const ARRAY: u32 = 9;
+    const UINT64: u32 = 10;
+    const INT64: u32 = 11;
+    const FLOAT64: u32 = 12;
+    let scalar = |output: &mut Vec<u8>, kind: u32, bytes: &[u8]| {
+        output.extend_from_slice(&kind.to_le_bytes());
+        output.extend_from_slice(bytes);
+    };
     let array = |output: &mut Vec<u8>, kind: u32, count: usize| {
         output.extend_from_slice(&ARRAY.to_le_bytes());
         output.extend_from_slice(&kind.to_le_bytes());
         output.extend_from_slice(&(count as u64).to_le_bytes());
     };
     match value {
-        WriteValue::U32(value) => {
-            output.extend_from_slice(&UINT32.to_le_bytes());
-            output.extend_from_slice(&value.to_le_bytes());
-        }
-        WriteValue::F32(value) => {
-            output.extend_from_slice(&FLOAT32.to_le_bytes());
-            output.extend_from_slice(&value.to_le_bytes());
-        }
-        WriteValue::Bool(value) => {
-            output.extend_from_slice(&BOOL.to_le_bytes());
-            output.push(u8::from(*value));
-        }
+        WriteValue::U32(value) => scalar(output, UINT32, &value.to_le_bytes()),
+        WriteValue::I32(value) => scalar(output, INT32, &value.to_le_bytes()),
+        WriteValue::U64(value) => scalar(output, UINT64, &value.to_le_bytes()),
+        WriteValue::I64(value) => scalar(output, INT64, &value.to_le_bytes()),
+        WriteValue::F32(value) => scalar(output, FLOAT32, &value.to_le_bytes()),
+        WriteValue::F64(value) => scalar(output, FLOAT64, &value.to_le_bytes()),
+        WriteValue::Bool(value) => scalar(output, BOOL, &[u8::from(*value)]),
         WriteValue::Text(text) => {
             output.extend_from_slice(&STRING.to_le_bytes());
             put_text(output, text);

@@ -84,7 +84,7 @@ impl Quantization {
 
     /// The type of a matrix. The rule of the mixes: `output` is Q6_K; `attn_v` and `ffn_down` are Q6_K in the first eighth
     /// of the layers, in the last eighth, and in every third between; everything else has the base type.
-    pub(super) fn type_of(self, name: &str, block_count: u32) -> WeightType {
+    pub(crate) fn type_of(self, name: &str, block_count: u32) -> WeightType {
         let base = self.facts().2;
         if !matches!(self, Self::Q4KM | Self::Q5KM) {
             return base;

@@ -1,0 +1,47 @@
+//! `sconce quantize`: a safetensors folder or a GGUF file as a GGUF file with weights of another type.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use sconce_model::{Checkpoint, Fallback};
+
+use crate::args::QuantizeArguments;
+use crate::progress;
+
+/// Converts, but not over an existing file unless told to.
+pub(crate) fn run(arguments: &QuantizeArguments) -> Result<()> {
+    let (input, output) = (&arguments.input, &arguments.output);
+    if !arguments.force && output.exists() {
+        bail!("{} exists; name another file, or replace it with --force", output.display());
+    }
+    let checkpoint = Checkpoint::open(input).with_context(|| format!("{} cannot be read", input.display()))?;
+    let (checkpoint, fallbacks) = checkpoint.quantized(arguments.quantization);
+    tell(&fallbacks);
+    if checkpoint.metadata().str_opt("tokenizer.ggml.model")?.is_none() {
+        eprintln!(
+            "warning: {} holds no tokenizer.ggml keys, so the new file has no vocabulary and cannot be served by itself",
+            input.display()
+        );
+    }
+    let began = Instant::now();
+    let bar = progress::bytes(0, "weights");
+    let written = checkpoint.write_gguf(output, arguments.quantization, &[], &mut |written, total| {
+        bar.set_length(total);
+        bar.set_position(written);
+    });
+    bar.finish_and_clear();
+    written.with_context(|| format!("{} cannot be written", output.display()))?;
+    let bytes = std::fs::metadata(output).map_or(0, |file| file.len());
+    println!("{} ({:.2} GB) in {:.1} s", output.display(), bytes as f64 / 1e9, began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Says which matrices have another type than was asked for.
+pub(crate) fn tell(fallbacks: &[Fallback]) {
+    for fallback in fallbacks {
+        eprintln!(
+            "{}: rows of {} are no whole blocks of {:?}; {:?} is used",
+            fallback.tensor, fallback.inputs, fallback.wanted, fallback.used
+        );
+    }
+}
