@@ -32,6 +32,6 @@ fn what_is_no_model_is_refused_by_name() {
     let refused = run(folder.path(), &["quantize", input, output.to_str().unwrap(), "--type", "f32"]);
     assert!(!refused.status.success() && words(&refused).contains("no config.json"), "{}", words(&refused));
     let refused = run(folder.path(), &["quantize", input, output.to_str().unwrap(), "--type", "iq2_xs"]);
-    assert!(!refused.status.success() && words(&refused).contains("q4_k_m"), "{}", words(&refused));
+    assert!(!refused.status.success() && words(&refused).contains("Q4_K_M"), "{}", words(&refused));
     assert!(!output.exists());
 }

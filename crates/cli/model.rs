@@ -58,6 +58,15 @@ pub(crate) fn table_config(arguments: &BenchTableArguments, streams: usize, long
     }
 }
 
+/// The model's files, with their matrices of the type that was asked for.
+pub(crate) fn checkpoint(arguments: &ModelArguments, path: &Path) -> Result<Checkpoint> {
+    let checkpoint = Checkpoint::open(path)?;
+    let Some(quantization) = arguments.quantize else { return Ok(checkpoint) };
+    let (converted, fallbacks) = checkpoint.quantized(quantization);
+    quantize::tell(&fallbacks);
+    Ok(converted)
+}
+
 /// Starts an engine, if a model is named.
 pub(crate) fn start(
     arguments: &ModelArguments,
@@ -72,12 +81,7 @@ pub(crate) fn start(
     let devices = arguments.device.devices.open()?;
     let began = Instant::now();
     let refused = || format!("the model {} cannot be served", path.display());
-    let mut checkpoint = Checkpoint::open(path).with_context(refused)?;
-    if let Some(quantization) = arguments.quantize {
-        let (converted, fallbacks) = checkpoint.quantized(quantization);
-        quantize::tell(&fallbacks);
-        checkpoint = converted;
-    }
+    let checkpoint = checkpoint(arguments, path).with_context(refused)?;
     let loaded =
         LoadedModel::of(&checkpoint, template.as_deref(), &devices, config.max_model_len).with_context(refused)?;
     // Weights are copied to where they are computed with; the files are not needed any longer.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use sconce_engine::{EngineConfig, EngineEnd, EngineHandle};
-use sconce_model::{Checkpoint, ModelSizes, Work};
+use sconce_model::{ModelSizes, Work};
 use serde_json::{Value, json};
 
 use super::args::BenchTableArguments;
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &BenchTableArguments) -> Result<()> {
     let plan = if arguments.quick { &QUICK } else { &FULL };
     let path = arguments.model.model.as_deref();
     let path = path.context("name a GGUF file with --model; `sconce synth` writes one")?;
-    let sizes = ModelSizes::of(&Checkpoint::open(path)?)?;
+    let sizes = ModelSizes::of(&crate::model::checkpoint(&arguments.model, path)?)?;
     let devices = arguments.model.device.devices.open()?;
     let ceilings = Ceilings::measure(devices.first(), arguments.quick)?;
     let facts = device_facts(devices.first())?;

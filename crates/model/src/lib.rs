@@ -1,4 +1,4 @@
-//! GGUF validation and loading, the decoder forward over mixed batches, sampling, synthetic models.
+//! Checkpoints validated and loaded (GGUF, safetensors), the decoder forward over mixed batches, sampling, synthetic models.
 //!
 //! Invariants: nothing in a file is believed before it is checked; on the CPU a row's logits are bitwise the same alone, in any batch,
 //! in any chunking, from a cold or a warm prefix; the cache is allocated once. Knows nothing of requests, scheduling or clocks.
