@@ -16,7 +16,6 @@ mod write;
 pub use convert::Fallback;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +53,8 @@ pub struct Checkpoint {
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
     places: Vec<Place>,
-    by_name: HashMap<String, usize>,
+    /// Indices of the tensors in the order of their names.
+    by_name: Vec<u32>,
 }
 
 impl Checkpoint {
@@ -83,16 +83,18 @@ impl Checkpoint {
         metadata: Metadata,
         tensors: Vec<(TensorInfo, Place)>,
     ) -> Result<Self, ModelError> {
-        let mut by_name = HashMap::new();
-        for (index, (info, place)) in tensors.iter().enumerate() {
-            if by_name.insert(info.name.clone(), index).is_some() {
-                let source = GgufError::Duplicate { kind: "tensor", name: info.name.clone() };
-                let path = match &place.bytes {
-                    Bytes::Mapped { file, .. } => files[*file].path.clone(),
-                    Bytes::Made(_) => path.to_path_buf(),
-                };
-                return Err(ModelError::File { path, source });
-            }
+        // An order instead of a map: a header of very many tensors holds each name once.
+        let mut by_name: Vec<u32> = (0..tensors.len() as u32).collect();
+        let name = |index: u32| tensors[index as usize].0.name.as_str();
+        by_name.sort_by(|a, b| name(*a).cmp(name(*b)).then(a.cmp(b)));
+        if let Some(pair) = by_name.windows(2).find(|pair| name(pair[0]) == name(pair[1])) {
+            let (info, place) = &tensors[pair[1] as usize];
+            let source = GgufError::Duplicate { kind: "tensor", name: info.name.clone() };
+            let path = match &place.bytes {
+                Bytes::Mapped { file, .. } => files[*file].path.clone(),
+                Bytes::Made(_) => path.to_path_buf(),
+            };
+            return Err(ModelError::File { path, source });
         }
         let (tensors, places) = tensors.into_iter().unzip();
         Ok(Self { path: path.to_path_buf(), files, metadata, tensors, places, by_name })
@@ -119,7 +121,13 @@ impl Checkpoint {
     /// A tensor's shape and type.
     #[must_use]
     pub fn tensor_info(&self, name: &str) -> Option<&TensorInfo> {
-        self.by_name.get(name).map(|index| &self.tensors[*index])
+        self.index(name).map(|index| &self.tensors[index])
+    }
+
+    fn index(&self, name: &str) -> Option<usize> {
+        let place =
+            self.by_name.binary_search_by(|index| self.tensors[*index as usize].name.as_str().cmp(name)).ok()?;
+        Some(self.by_name[place] as usize)
     }
 
     /// Loads a tensor of at most two dimensions as a matrix; a vector becomes one row.
@@ -150,7 +158,7 @@ impl Checkpoint {
 
     /// A tensor's index, and its outputs and inputs as a matrix.
     fn matrix(&self, name: &str) -> Result<(usize, usize, usize), ModelError> {
-        let Some(&index) = self.by_name.get(name) else {
+        let Some(index) = self.index(name) else {
             let source = GgufError::MissingTensor { name: name.to_string() };
             return Err(ModelError::File { path: self.path.clone(), source });
         };
