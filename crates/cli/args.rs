@@ -36,6 +36,9 @@ pub(crate) enum Command {
         after_help = "Example: sconce ingest ~/roles\nUnchanged files are passed over; a changed file replaces its old version."
     )]
     Ingest(IngestArguments),
+    /// Tell from a model's header what it takes in memory, and how many tokens and sequences fit beside it.
+    #[command(after_help = PLAN_HELP)]
+    Plan(PlanArguments),
     /// Write a GGUF file with random weights of a named shape, to measure speed without a download.
     #[command(after_help = "Example: sconce synth --shape llama-1.1b --quantization q4_k_m /tmp/llama-1.1b.gguf")]
     Synth(SynthArguments),
@@ -53,6 +56,32 @@ Examples:
 
 Exit status: 0 after a drain; 1 when it cannot start, or the engine has ended by itself; 74 when the device is lost. With
 1 and 74 a supervisor may start it again.";
+
+const PLAN_HELP: &str = "\
+Examples:
+  sconce plan model.gguf                    on this machine as it is now
+  sconce plan model.gguf --memory 16GiB     on another one
+  sconce plan model.gguf --max-model-len 8192 --max-num-seqs 16 --json
+
+Nothing is loaded. `sconce serve` with the same options takes the same plan, and is refused when this is: exit status 1.";
+
+/// What a plan is asked for; the other options are those of `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    /// GGUF file; the same as --model.
+    #[arg(conflicts_with = "model")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+    #[command(flatten)]
+    pub(crate) batch: BatchArguments,
+    /// Memory that may be taken, such as 16GiB [default: what this machine has available, on CUDA what the device has].
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<Bytes>,
+    /// Print the plan as JSON, in bytes.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// Where the documents are.
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod devices;
 mod ingest;
 mod library;
 mod model;
+mod plan;
 mod progress;
 mod serve;
 mod size;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Ask(arguments) => succeed(ask::run(&arguments)),
         Command::Ingest(arguments) => succeed(ingest::run(&arguments)),
+        Command::Plan(arguments) => succeed(plan::run(&arguments)),
         Command::Synth(arguments) => succeed(synth::run(&arguments)),
         Command::Bench(arguments) => bench::run(&arguments.command),
     };

@@ -4,7 +4,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use sconce_engine::{Activation, EngineConfig, EngineHandle, EngineThread, KvCacheDtype, LoadedModel};
+use sconce_engine::{
+    Activation, Devices, EngineConfig, EngineHandle, EngineThread, KvCacheDtype, LoadedModel, MemoryPlan,
+};
+use sconce_model::GgufFile;
 
 use crate::args::{
     ActivationDtype, AskArguments, BatchArguments, BenchModelArguments, KvDtype, ModelArguments, ServeArguments,
@@ -69,6 +72,8 @@ pub(crate) fn start(
     let template = template.transpose()?;
     let devices = arguments.device.devices.open()?;
     let began = Instant::now();
+    let config =
+        &planned(path, &devices, config).with_context(|| format!("the model {} cannot be served", path.display()))?;
     let loaded = LoadedModel::open(path, template.as_deref(), &devices)
         .with_context(|| format!("the model {} cannot be served", path.display()))?;
     let started = sconce_engine::start(loaded, config)
@@ -82,6 +87,29 @@ pub(crate) fn start(
         "model loaded"
     );
     Ok(Some(started))
+}
+
+/// The bounds with the cache that the memory plan gives it, refused before anything is loaded when it does not fit. Cards are
+/// planned by the engine once the weights are there, when the driver says what is left.
+fn planned(path: &Path, devices: &Devices, config: &EngineConfig) -> Result<EngineConfig> {
+    if devices.are_cuda() {
+        return Ok(config.clone());
+    }
+    let plan = MemoryPlan::of(&GgufFile::open(path)?, devices, config, None)?;
+    tracing::info!(
+        weight_bytes = plan.weight_bytes(),
+        step_bytes = plan.step_bytes,
+        kv_bytes = plan.kv_bytes,
+        kv_tokens = plan.kv_tokens,
+        available_bytes = plan.available_bytes,
+        "memory plan"
+    );
+    Ok(EngineConfig { kv_memory_bytes: Some(plan.kv_bytes), ..config.clone() })
+}
+
+/// The bounds of a plan: those of `serve` with the same options.
+pub(crate) fn plan_config(model: &ModelArguments, batch: &BatchArguments) -> EngineConfig {
+    batched(model, batch)
 }
 
 /// The part that does not depend on how many share the engine.
