@@ -42,6 +42,9 @@ pub(crate) enum Command {
     /// Write a GGUF file with random weights of a named shape, to measure speed without a download.
     #[command(after_help = "Example: sconce synth --shape llama-1.1b --quantization q4_k_m /tmp/llama-1.1b.gguf")]
     Synth(SynthArguments),
+    /// Check a model: file, weights, tokenizer, template, logits, known answers; a report to paste into an issue.
+    #[command(after_help = VERIFY_HELP)]
+    Verify(VerifyArguments),
     /// Measure: a device, a model in this process, or any OpenAI-compatible server.
     Bench(BenchArguments),
 }
@@ -56,6 +59,30 @@ Examples:
 
 Exit status: 0 after a drain; 1 when it cannot start, or the engine has ended by itself; 74 when the device is lost. With
 1 and 74 a supervisor may start it again.";
+
+const VERIFY_HELP: &str = "\
+Examples:
+  sconce verify model.gguf                  every check that this machine can make
+  sconce verify model.gguf --devices 0      on a CUDA device, and against the CPU
+  sconce verify model.gguf --json           for machines
+
+With a file model.gguf.sha256 beside the model, as sha256sum writes it, the file's bytes are checked as well. Exit status:
+0 when nothing failed, 1 otherwise.";
+
+/// Which model is checked, and where.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// GGUF file.
+    pub(crate) model: PathBuf,
+    /// Where the model lies: cpu, or CUDA devices by number; a CUDA device is compared with the CPU.
+    #[arg(long, value_name = "LIST", default_value = DEFAULT_DEVICES)]
+    pub(crate) devices: DeviceList,
+    #[command(flatten)]
+    pub(crate) template: TemplateArguments,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 const PLAN_HELP: &str = "\
 Examples:

@@ -12,6 +12,7 @@ mod progress;
 mod serve;
 mod size;
 mod synth;
+mod verify;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Ingest(arguments) => succeed(ingest::run(&arguments)),
         Command::Plan(arguments) => succeed(plan::run(&arguments)),
         Command::Synth(arguments) => succeed(synth::run(&arguments)),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments.command),
     };
     match outcome {

@@ -32,6 +32,14 @@ impl LoadedModel {
         let llama = Llama::load(&file, devices)?;
         Ok(Self { llama, tokenizer: Arc::new(tokenizer), template })
     }
+
+    /// The tokenizer alone, without weights.
+    ///
+    /// # Errors
+    /// [`EngineError`] naming the key of the vocabulary that is wrong.
+    pub fn tokenizer_of(file: &GgufFile) -> Result<Tokenizer, EngineError> {
+        Ok(Tokenizer::new(vocabulary(file.metadata())?)?)
+    }
 }
 
 /// The vocabulary of the keys `tokenizer.ggml.*`.

@@ -14,6 +14,7 @@ mod kv_cache;
 mod layer;
 mod llama;
 mod logits;
+mod numbers;
 pub mod sampling;
 mod sizes;
 pub mod synth;
@@ -28,6 +29,7 @@ pub use gguf::{GgufError, GgufFile, Metadata};
 pub use kv_cache::{KvCache, KvCacheDtype};
 pub use llama::{Activation, Llama};
 pub use logits::Logits;
+pub use numbers::{TextReading, non_finite_weights, read_text};
 pub use sconce_kernels::{BlockCopy, KernelError};
 pub use sizes::{ModelSizes, Work};
 
