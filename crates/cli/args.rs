@@ -36,12 +36,18 @@ pub(crate) enum Command {
         after_help = "Example: sconce ingest ~/roles\nUnchanged files are passed over; a changed file replaces its old version."
     )]
     Ingest(IngestArguments),
+    /// Tell from a model's header what it takes in memory, and how many tokens and sequences fit beside it.
+    #[command(after_help = PLAN_HELP)]
+    Plan(PlanArguments),
     /// Write a GGUF file with random weights of a named shape, to measure speed without a download.
     #[command(after_help = "Example: sconce synth --shape llama-1.1b --quantization q4_k_m /tmp/llama-1.1b.gguf")]
     Synth(SynthArguments),
     /// Convert a safetensors folder or a GGUF file to a GGUF file with weights of another type.
     #[command(after_help = "Example: sconce quantize ~/Llama-3.2-1B llama.gguf --type q4_k_m")]
     Quantize(QuantizeArguments),
+    /// Check a model: file, weights, tokenizer, template, logits, known answers; a report to paste into an issue.
+    #[command(after_help = VERIFY_HELP)]
+    Verify(VerifyArguments),
     /// Measure: a device, a model in this process, or any OpenAI-compatible server.
     Bench(BenchArguments),
 }
@@ -56,6 +62,56 @@ Examples:
 
 Exit status: 0 after a drain; 1 when it cannot start, or the engine has ended by itself; 74 when the device is lost. With
 1 and 74 a supervisor may start it again.";
+
+const VERIFY_HELP: &str = "\
+Examples:
+  sconce verify model.gguf                  every check that this machine can make
+  sconce verify model.gguf --devices 0      on a CUDA device, and against the CPU
+  sconce verify model.gguf --json           for machines
+
+With a file model.gguf.sha256 beside the model, as sha256sum writes it, the file's bytes are checked as well. Exit status:
+0 when nothing failed, 1 otherwise.";
+
+/// Which model is checked, and where.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// GGUF file.
+    pub(crate) model: PathBuf,
+    /// Where the model lies: cpu, or CUDA devices by number; a CUDA device is compared with the CPU.
+    #[arg(long, value_name = "LIST", default_value = DEFAULT_DEVICES)]
+    pub(crate) devices: DeviceList,
+    #[command(flatten)]
+    pub(crate) template: TemplateArguments,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const PLAN_HELP: &str = "\
+Examples:
+  sconce plan model.gguf                    on this machine as it is now
+  sconce plan model.gguf --memory 16GiB     on another one
+  sconce plan model.gguf --max-model-len 8192 --max-num-seqs 16 --json
+
+Nothing is loaded. `sconce serve` with the same options takes the same plan, and is refused when this is: exit status 1.";
+
+/// What a plan is asked for; the other options are those of `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    /// GGUF file; the same as --model.
+    #[arg(conflicts_with = "model")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+    #[command(flatten)]
+    pub(crate) batch: BatchArguments,
+    /// Memory that may be taken, such as 16GiB [default: what this machine has available, on CUDA what the device has].
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<Bytes>,
+    /// Print the plan as JSON, in bytes.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// Where the documents are.
 #[derive(Debug, Args)]

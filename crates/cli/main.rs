@@ -7,11 +7,13 @@ mod devices;
 mod ingest;
 mod library;
 mod model;
+mod plan;
 mod progress;
 mod quantize;
 mod serve;
 mod size;
 mod synth;
+mod verify;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -30,8 +32,10 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Ask(arguments) => succeed(ask::run(&arguments)),
         Command::Ingest(arguments) => succeed(ingest::run(&arguments)),
+        Command::Plan(arguments) => succeed(plan::run(&arguments)),
         Command::Synth(arguments) => succeed(synth::run(&arguments)),
         Command::Quantize(arguments) => succeed(quantize::run(&arguments)),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments.command),
     };
     match outcome {

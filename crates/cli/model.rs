@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use sconce_engine::{Activation, EngineConfig, EngineHandle, EngineThread, KvCacheDtype, LoadedModel};
+use sconce_engine::{
+    Activation, Devices, EngineConfig, EngineHandle, EngineThread, KvCacheDtype, LoadedModel, MemoryPlan,
+};
 use sconce_model::Checkpoint;
 
 use crate::args::{
@@ -82,6 +84,7 @@ pub(crate) fn start(
     let began = Instant::now();
     let refused = || format!("the model {} cannot be served", path.display());
     let checkpoint = checkpoint(arguments, path).with_context(refused)?;
+    let config = &planned(&checkpoint, &devices, config).with_context(refused)?;
     let loaded =
         LoadedModel::of(&checkpoint, template.as_deref(), &devices, config.max_model_len).with_context(refused)?;
     // Weights are copied to where they are computed with; the files are not needed any longer.
@@ -96,6 +99,29 @@ pub(crate) fn start(
         "model loaded"
     );
     Ok(Some(started))
+}
+
+/// The bounds with the cache that the memory plan gives it, refused before anything is loaded when it does not fit. Cards are
+/// planned by the engine once the weights are there, when the driver says what is left.
+fn planned(checkpoint: &Checkpoint, devices: &Devices, config: &EngineConfig) -> Result<EngineConfig> {
+    if devices.are_cuda() {
+        return Ok(config.clone());
+    }
+    let plan = MemoryPlan::of(checkpoint, devices, config, None)?;
+    tracing::info!(
+        weight_bytes = plan.weight_bytes(),
+        step_bytes = plan.step_bytes,
+        kv_bytes = plan.kv_bytes,
+        kv_tokens = plan.kv_tokens,
+        available_bytes = plan.available_bytes,
+        "memory plan"
+    );
+    Ok(EngineConfig { kv_memory_bytes: Some(plan.kv_bytes), ..config.clone() })
+}
+
+/// The bounds of a plan: those of `serve` with the same options.
+pub(crate) fn plan_config(model: &ModelArguments, batch: &BatchArguments) -> EngineConfig {
+    batched(model, batch)
 }
 
 /// The part that does not depend on how many share the engine.

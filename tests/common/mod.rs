@@ -84,6 +84,11 @@ impl Server {
         Self { child, address, greeting }
     }
 
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         self.request("GET", path, None)
     }

@@ -123,7 +123,8 @@ impl LogitChecks {
     }
 }
 
-fn finding(part: &str, agreement: &Agreement) -> Finding {
+/// An agreement as a line of the table.
+pub(crate) fn finding(part: &str, agreement: &Agreement) -> Finding {
     let Agreement { case, rows, relative, divergence, clear_tops, same_tops, allowed } = agreement;
     // A prompt of one token has nothing to be cut.
     if *rows == 0 {

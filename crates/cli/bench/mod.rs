@@ -8,13 +8,13 @@ use anyhow::{Context, Result};
 
 use crate::args::BenchCommand;
 
-mod agree;
+pub(crate) mod agree;
 pub(crate) mod args;
 mod card;
 mod engines;
-mod findings;
+pub(crate) mod findings;
 mod kernels;
-mod measure;
+pub(crate) mod measure;
 mod model;
 mod rows;
 mod serve;

@@ -147,6 +147,30 @@ pub enum EngineError {
         /// Tokens that they must hold: the context, or the cache that was asked for.
         wanted: usize,
     },
+    /// The host does not hold what it must.
+    #[error(
+        "{} of memory are available; the weights take {} and a step {}, so {} are left and the KV cache holds {tokens} tokens, \
+         but {wanted} are asked for: lower --max-model-len, --kv-memory, --max-num-batched-tokens or --max-num-seqs, or \
+         take a smaller model",
+        gib(*available), gib(*weights), gib(*step), gib(*left)
+    )]
+    HostMemory {
+        /// Bytes that can be taken.
+        available: usize,
+        /// Bytes of the weights.
+        weights: usize,
+        /// Bytes of the largest step and the process itself.
+        step: usize,
+        /// Bytes that are left for the KV cache.
+        left: usize,
+        /// Tokens that these hold.
+        tokens: usize,
+        /// Tokens that they must hold.
+        wanted: usize,
+    },
+    /// A plan is made for the CPU or for one card.
+    #[error("a plan before loading is made for the CPU or for one CUDA device; name one with --devices")]
+    PlanOfSeveralCards,
     /// A share of a device's memory is out of range.
     #[error(
         "gpu_memory_utilization is {0}, but must be {least} to {most}",

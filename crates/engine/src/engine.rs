@@ -21,7 +21,7 @@ use crate::end::{self, EngineEnd, SayPanickedOnDrop};
 use crate::event::GenerationError;
 use crate::handle::{CacheShares, Command, EngineHandle, ModelInfo, Shared};
 use crate::load::LoadedModel;
-use crate::memory::{self, StageMemory};
+use crate::memory::card::{self, StageMemory};
 use crate::metrics::EngineMetrics;
 use crate::runner::ModelRunner;
 use crate::stream::Stream;
@@ -192,7 +192,7 @@ fn num_blocks(config: &EngineConfig, llama: &Llama) -> Result<usize, EngineError
             StageMemory { total_bytes, free_bytes, layers }
         })
         .collect();
-    memory::num_blocks(config, llama.config(), &stages)
+    card::num_blocks(config, llama.config(), &stages)
 }
 
 fn shared(model: ModelInfo, tokenizer: Arc<Tokenizer>, template: Option<ChatTemplate>, shares: CacheShares) -> Shared {

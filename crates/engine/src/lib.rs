@@ -30,7 +30,7 @@ pub use event::{
 };
 pub use handle::{CanaryError, EVENT_CAPACITY, EngineHandle, ModelInfo};
 pub use load::LoadedModel;
-pub use memory::UTILIZATION_RANGE;
+pub use memory::{MemoryPlan, UTILIZATION_RANGE};
 pub use metrics::{EngineMetrics, FinishLabel};
 pub use request::{GenerateRequest, MAX_CHOICES, MAX_PRIORITY, MAX_STOP_BYTES, MAX_STOP_STRINGS, SubmitError};
 pub use sconce_model::sampling::SamplingParams;

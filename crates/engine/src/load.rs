@@ -57,6 +57,14 @@ impl LoadedModel {
         llama.check_finite(file, tokenizer.bos().unwrap_or(0))?;
         Ok(Self { llama, tokenizer: Arc::new(tokenizer), template })
     }
+
+    /// The tokenizer alone, without weights.
+    ///
+    /// # Errors
+    /// [`EngineError`] naming the key of the vocabulary that is wrong.
+    pub fn tokenizer_of(file: &Checkpoint) -> Result<Tokenizer, EngineError> {
+        Ok(Tokenizer::new(vocabulary(file.metadata())?)?)
+    }
 }
 
 /// The vocabulary of the keys `tokenizer.ggml.*`.

@@ -23,10 +23,7 @@ impl Llama {
     /// [`ModelError::NotFinite`] names the first bad tensor and row, [`ModelError::Overflow`] says that no weight is to blame; or
     /// what the forward reported.
     pub fn check_finite(&self, file: &Checkpoint, token: u32) -> Result<(), ModelError> {
-        file.tensors().iter().enumerate().try_for_each(|(index, info)| {
-            let (stored, bytes) = file.stored(index);
-            check_tensor(info, stored, bytes)
-        })?;
+        file.check_weights()?;
         // A token that the table lacks is refused where it is named; the first stands in for it here.
         let token = if (token as usize) < self.config().vocab_size { token } else { 0 };
         // A cache with the range of a single: what only a shorter one cannot hold is no fault of the weights.
@@ -46,6 +43,19 @@ impl Llama {
             return Ok(());
         }
         Err(ModelError::Overflow { token })
+    }
+}
+
+impl Checkpoint {
+    /// Looks at every float and scale, in parallel, as they are stored.
+    ///
+    /// # Errors
+    /// [`ModelError::NotFinite`] names the first bad tensor and row.
+    pub fn check_weights(&self) -> Result<(), ModelError> {
+        self.tensors().iter().enumerate().try_for_each(|(index, info)| {
+            let (stored, bytes) = self.stored(index);
+            check_tensor(info, stored, bytes)
+        })
     }
 }
 

@@ -69,7 +69,7 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// Allocates the cache of a model, zeroed, each layer's on that layer's device.
+    /// Allocates the cache of a model, each layer's on that layer's device. What is in it means nothing before it is written.
     ///
     /// # Errors
     /// When a size is zero, slots would not fit 32 bits, or the memory cannot be had.
@@ -104,7 +104,10 @@ impl KvCache {
         let shape = (num_blocks + usize::from(has_scratch), block_size, config.head_count_kv, config.head_dim);
         let mut layers = Vec::with_capacity(config.block_count);
         for device in model.layer_devices() {
-            let tensor = || Tensor::zeros(shape, dtype.tensor_type(), device).map_err(KernelError::from);
+            // The host's pages are there only once something was written that is not zero: the system keeps zeros as a promise,
+            // which it could break in the midst of serving.
+            let fill = if device.is_cpu() { Tensor::ones } else { Tensor::zeros };
+            let tensor = || fill(shape, dtype.tensor_type(), device).map_err(KernelError::from);
             layers.push(LayerCache { keys: tensor()?, values: tensor()? });
         }
         let (heads, head_dim) = (config.head_count_kv, config.head_dim);

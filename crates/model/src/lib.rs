@@ -17,6 +17,7 @@ mod kv_cache;
 mod layer;
 mod llama;
 mod logits;
+mod reading;
 pub mod sampling;
 mod sizes;
 pub mod synth;
@@ -33,6 +34,7 @@ pub use gguf::{GgufError, Metadata};
 pub use kv_cache::{KvCache, KvCacheDtype};
 pub use llama::{Activation, Llama};
 pub use logits::Logits;
+pub use reading::{TextReading, read_text};
 pub use sconce_kernels::{BlockCopy, KernelError};
 pub use sizes::{ModelSizes, Work};
 

@@ -1,0 +1,60 @@
+//! `sconce plan`: what a model takes in memory, from its header alone.
+
+use anyhow::{Context, Result};
+use sconce_engine::MemoryPlan;
+use sconce_model::Checkpoint;
+use serde_json::json;
+
+use crate::args::PlanArguments;
+use crate::model::plan_config;
+
+/// Prints the plan that `serve` with the same options would take, or refuses as it would.
+pub(crate) fn run(arguments: &PlanArguments) -> Result<()> {
+    let named = arguments.file.as_deref().or(arguments.model.model.as_deref());
+    let path = named.context("name a GGUF file: sconce plan model.gguf")?;
+    let file = Checkpoint::open(path)?;
+    let devices = arguments.model.device.devices.open()?;
+    let config = plan_config(&arguments.model, &arguments.batch);
+    let plan = MemoryPlan::of(&file, &devices, &config, arguments.memory.map(|bytes| bytes.0))
+        .with_context(|| format!("the model {} does not fit", path.display()))?;
+    if arguments.json {
+        let figures = json!({
+            "model": path,
+            "devices": arguments.model.device.devices.to_string(),
+            "weights": plan.weights,
+            "weight_bytes": plan.weight_bytes(),
+            "kv_token_bytes": plan.kv_token_bytes,
+            "step_bytes": plan.step_bytes,
+            "kv_bytes": plan.kv_bytes,
+            "kv_tokens": plan.kv_tokens,
+            "context_length": plan.context_length,
+            "sequences": plan.sequences(),
+            "total_bytes": plan.total_bytes(),
+            "available_bytes": plan.available_bytes,
+        });
+        println!("{}", serde_json::to_string_pretty(&figures)?);
+        return Ok(());
+    }
+    print(&plan);
+    Ok(())
+}
+
+fn print(plan: &MemoryPlan) {
+    let mib = |bytes: usize| format!("{:>10.1} MiB", bytes as f64 / f64::from(1 << 20));
+    for (name, bytes) in &plan.weights {
+        println!("weights {name:<8} {}", mib(*bytes as usize));
+    }
+    println!("largest step     {}", mib(plan.step_bytes));
+    println!("KV cache         {}  {} bytes per token", mib(plan.kv_bytes), plan.kv_token_bytes);
+    println!("together         {}", mib(plan.total_bytes()));
+    match plan.available_bytes {
+        Some(bytes) => println!("available        {}", mib(bytes)),
+        None => println!("available               not known here"),
+    }
+    println!(
+        "The KV cache holds {} tokens: {} sequences of the context of {}.",
+        plan.kv_tokens,
+        plan.sequences(),
+        plan.context_length
+    );
+}

@@ -1,0 +1,112 @@
+//! How memory is shared out: weights first, then what the largest step takes, then the KV cache. One plan from a file's header for
+//! the host and for cards; `machine` says what the host has, `card` what a loaded model's cards have left.
+
+pub(crate) mod card;
+mod host;
+mod machine;
+
+use std::collections::BTreeMap;
+
+use sconce_model::{Checkpoint, Devices, KvCache, ModelSizes};
+
+use crate::config::{EngineConfig, EngineError};
+pub use card::UTILIZATION_RANGE;
+use card::{Reserve, StageMemory};
+
+/// What a model takes, and what fits beside it. Bytes throughout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Weights by element type as the file names them.
+    pub weights: BTreeMap<String, u64>,
+    /// Keys and values of one token in all layers.
+    pub kv_token_bytes: usize,
+    /// What the largest step takes beside weights and cache, and on the host the process itself.
+    pub step_bytes: usize,
+    /// Memory that may be taken; `None` where it is not known, and then nothing is refused.
+    pub available_bytes: Option<usize>,
+    /// The KV cache.
+    pub kv_bytes: usize,
+    /// Tokens that it holds, in whole blocks.
+    pub kv_tokens: usize,
+    /// The longest sequence in tokens.
+    pub context_length: usize,
+}
+
+impl MemoryPlan {
+    /// Plans for the file's model. `memory` is what may be taken at most; without it, what the machine or the card says now,
+    /// before anything is loaded.
+    ///
+    /// # Errors
+    /// [`EngineError::HostMemory`] or [`EngineError::DeviceMemory`] with the numbers when not one sequence of the context fits, or
+    /// not the cache that was asked for; [`EngineError::Model`] when the file is no model that is supported, or when a plan for
+    /// several cards is asked for.
+    pub fn of(
+        file: &Checkpoint,
+        devices: &Devices,
+        config: &EngineConfig,
+        memory: Option<usize>,
+    ) -> Result<Self, EngineError> {
+        let sizes = ModelSizes::of(file)?;
+        let mut weights = BTreeMap::new();
+        for info in file.tensors() {
+            *weights.entry(format!("{:?}", info.weight_type)).or_default() += info.bytes;
+        }
+        let weight_bytes = weights.values().sum::<u64>() as usize;
+        let model = sizes.config();
+        let context_length = config.context_length(model);
+        let wanted_blocks = config.num_blocks(model)?;
+        let (step_bytes, available_bytes, blocks) = if devices.are_cuda() {
+            let card = card_stage(devices, model.block_count, weight_bytes, memory)?;
+            let allowed = (card.total_bytes as f64 * config.gpu_memory_utilization) as usize;
+            let before = (card.total_bytes - card.free_bytes).saturating_sub(weight_bytes);
+            let blocks = card::num_blocks(config, model, &[card])?;
+            (Reserve::of(model, config, true).bytes(), Some(allowed.saturating_sub(before)), blocks)
+        } else {
+            let step_bytes = host::step_bytes(model, config);
+            let available = memory.or_else(machine::available_bytes);
+            let blocks = host::num_blocks(config, model, weight_bytes, available, wanted_blocks)?;
+            (step_bytes, available, blocks)
+        };
+        Ok(Self {
+            weights,
+            kv_token_bytes: KvCache::block_bytes(model, 1, config.kv_cache_dtype),
+            step_bytes,
+            available_bytes,
+            kv_bytes: blocks.saturating_mul(KvCache::block_bytes(model, config.block_size, config.kv_cache_dtype)),
+            kv_tokens: blocks.saturating_mul(config.block_size),
+            context_length,
+        })
+    }
+
+    /// Bytes of all weights.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        self.weights.values().sum()
+    }
+
+    /// Weights, step and cache together.
+    #[must_use]
+    pub fn total_bytes(&self) -> usize {
+        (self.weight_bytes() as usize).saturating_add(self.step_bytes).saturating_add(self.kv_bytes)
+    }
+
+    /// Sequences of the whole context that the cache holds at once.
+    #[must_use]
+    pub fn sequences(&self) -> usize {
+        self.kv_tokens / self.context_length.max(1)
+    }
+}
+
+/// The one card as it will be once the weights are there.
+fn card_stage(
+    devices: &Devices,
+    layers: usize,
+    weights: usize,
+    memory: Option<usize>,
+) -> Result<StageMemory, EngineError> {
+    let cards = devices.memory()?;
+    let [card] = cards.as_slice() else { return Err(EngineError::PlanOfSeveralCards) };
+    let total_bytes = memory.unwrap_or(card.total_bytes);
+    let free = if memory.is_some() { total_bytes } else { card.free_bytes };
+    Ok(StageMemory { total_bytes, free_bytes: free.saturating_sub(weights), layers })
+}

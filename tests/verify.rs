@@ -1,0 +1,78 @@
+//! `sconce verify` from outside: a sound model passes, and each damage is told by its name.
+
+mod common;
+
+use std::path::Path;
+
+use common::{run, shared, tiny_model, words};
+use serde_json::Value;
+
+/// The report, and whether the exit status was success.
+fn verify(data: &Path, model: &Path, more: &[&str]) -> (bool, Value) {
+    let model = model.to_str().expect("UTF-8");
+    let output = run(data, &[&["verify", model, "--devices", "cpu", "--json"], more].concat());
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("JSON: {}", words(&output)));
+    (output.status.success(), report)
+}
+
+fn check<'r>(report: &'r Value, name: &str) -> (&'r str, &'r str) {
+    let checks = report["checks"].as_array().expect("checks");
+    let found = checks.iter().find(|check| check["check"] == name).unwrap_or_else(|| panic!("{name}: {report}"));
+    (found["outcome"].as_str().expect("an outcome"), found["note"].as_str().expect("a note"))
+}
+
+#[test]
+fn a_synthetic_model_passes_and_a_record_is_compared() {
+    let data = tempfile::tempdir().expect("a folder");
+    let model = tiny_model(data.path());
+    let (sound, report) = verify(data.path(), &model, &[]);
+    assert!(sound, "{report:#}");
+    assert_eq!(check(&report, "sha256").0, "skipped");
+    for name in ["header", "finite weights", "finite logits", "perplexity", "tokenizer round trips"] {
+        assert_eq!(check(&report, name).0, "pass", "{name}");
+    }
+    std::fs::write(data.path().join("tiny.gguf.sha256"), "00  tiny.gguf\n").expect("written");
+    let (sound, report) = verify(data.path(), &model, &[]);
+    assert!(!sound && check(&report, "sha256").0 == "fail", "{report:#}");
+}
+
+#[test]
+fn the_published_stories_are_told() {
+    let Some(model) = shared("models/stories260K.gguf") else { return };
+    let data = tempfile::tempdir().expect("a folder");
+    let (sound, report) = verify(data.path(), &model, &[]);
+    assert!(sound, "{report:#}");
+    assert_eq!(check(&report, "known answer").0, "pass");
+    println!("{}", check(&report, "perplexity").1);
+}
+
+#[test]
+fn a_weight_that_is_no_number_is_named() {
+    let data = tempfile::tempdir().expect("a folder");
+    let model = tiny_model(data.path());
+    let mut bytes = std::fs::read(&model).expect("read");
+    let end = bytes.len();
+    bytes[end - 128..].fill(0xff);
+    let damaged = data.path().join("damaged.gguf");
+    std::fs::write(&damaged, bytes).expect("written");
+    let (sound, report) = verify(data.path(), &damaged, &[]);
+    let (outcome, note) = check(&report, "finite weights");
+    assert!(!sound && outcome == "fail" && note.contains(".weight\": row "), "{report:#}");
+}
+
+#[test]
+fn a_broken_template_fails_alone() {
+    let data = tempfile::tempdir().expect("a folder");
+    let model = tiny_model(data.path());
+    let template = data.path().join("template.jinja");
+    let path = template.to_str().expect("UTF-8");
+    for (source, name) in [
+        ("{% if %}", "tokenizer and template"),
+        ("{% for message in messages %}{{ message.content }}{% endfor %}", "chat template"),
+    ] {
+        std::fs::write(&template, source).expect("written");
+        let (sound, report) = verify(data.path(), &model, &["--chat-template", path]);
+        assert!(!sound && check(&report, name).0 == "fail", "{source}: {report:#}");
+        assert_eq!(check(&report, "finite logits").0, "pass");
+    }
+}
