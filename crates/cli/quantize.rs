@@ -17,15 +17,14 @@ pub(crate) fn run(arguments: &QuantizeArguments) -> Result<()> {
     let checkpoint = Checkpoint::open(input).with_context(|| format!("{} cannot be read", input.display()))?;
     let (checkpoint, fallbacks) = checkpoint.quantized(arguments.quantization);
     tell(&fallbacks);
-    if checkpoint.metadata().str_opt("tokenizer.ggml.model")?.is_none() {
-        eprintln!(
-            "warning: {} holds no tokenizer.ggml keys, so the new file has no vocabulary and cannot be served by itself",
-            input.display()
-        );
-    }
+    // A model without a vocabulary may still be converted, for who adds one later.
+    let keys = sconce_engine::vocabulary_keys(&checkpoint).unwrap_or_else(|error| {
+        eprintln!("warning: the new file has no vocabulary and cannot be served by itself: {error}");
+        Vec::new()
+    });
     let began = Instant::now();
     let bar = progress::bytes(0, "weights");
-    let written = checkpoint.write_gguf(output, arguments.quantization, &[], &mut |written, total| {
+    let written = checkpoint.write_gguf(output, arguments.quantization, &keys, &mut |written, total| {
         bar.set_length(total);
         bar.set_position(written);
     });

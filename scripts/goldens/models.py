@@ -34,6 +34,9 @@ LINEAR = {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0}
 LONGROPE = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 256,
             "short_factor": [1.0, 1.02, 1.05, 1.1, 1.2, 1.3, 1.4, 1.5], "long_factor": [1.0, 1.1, 1.5, 2.0, 4.0, 8.0, 16.0, 32.0]}
 
+# Models that are kept as transformers saves them, too: what a converter could lose is read from there.
+FOLDERS = ["llama3", "llama-tied", "mistral-window-yarn", "mistral3", "qwen2-yarn", "qwen3", "phi3-window-longrope"]
+
 # Name, configuration class, architecture in GGUF, what differs from COMMON.
 MODELS = [
     ("llama", "LlamaConfig", "llama", {}),
@@ -132,7 +135,7 @@ def write_rope(writer, architecture, config, head_dim):
         writer.add_tensor("rope_freqs.weight", factors.astype(numpy.float32))
     elif kind == "longrope":
         scale = config.max_position_embeddings / rope["original_max_position_embeddings"]
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE)
+        # As llama.cpp's converter has it: the tables without a name of the scaling.
         writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
         writer.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(scale) / math.log(rope["original_max_position_embeddings"])))
         for table in ["long", "short"]:
@@ -204,7 +207,10 @@ def main():
         split = config.rope_parameters.get("original_max_position_embeddings") if config.rope_parameters.get("rope_type") == "longrope" else None
         write_gguf(folder / f"{name}.gguf", model, config, architecture, in_f32)
         (folder / f"{name}.logits").write_bytes(b"".join(struct.pack(f"<{VOCABULARY}f", *row) for row in logits))
-        index["models"].append({"name": name, "short_context": split, "greedy": greedy})
+        if name in FOLDERS and not in_f32:
+            model.to(torch.bfloat16).save_pretrained(folder / name)
+            (folder / name / "generation_config.json").unlink(missing_ok=True)
+        index["models"].append({"name": name, "folder": name in FOLDERS, "short_context": split, "greedy": greedy})
         print(name, "largest logit", max(abs(row).max() for row in logits))
     text = json.dumps(index, separators=(",", ":")).replace('{"name"', '\n{"name"')
     (folder / "index.json").write_text(text + "\n")

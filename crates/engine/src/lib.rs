@@ -21,6 +21,7 @@ mod metrics;
 mod request;
 mod runner;
 mod stream;
+mod vocabulary;
 
 pub use config::{DEFAULT_KV_BYTES, DeviceKind, EngineConfig, EngineError};
 pub use end::EngineEnd;
@@ -36,3 +37,4 @@ pub use request::{GenerateRequest, MAX_CHOICES, MAX_PRIORITY, MAX_STOP_BYTES, MA
 pub use sconce_model::sampling::SamplingParams;
 pub use sconce_model::{Activation, Devices, KvCacheDtype};
 pub use sconce_text::{ChatTemplate, Conversation, Special, Tokenizer};
+pub use vocabulary::vocabulary_keys;

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sconce_model::{Checkpoint, Devices, Llama, Metadata};
-use sconce_text::{ChatTemplate, Tokenizer, VocabularyModel, VocabularySpec};
+use sconce_model::{Checkpoint, Devices, Llama};
+use sconce_text::{ChatTemplate, Tokenizer};
 
 use crate::config::EngineError;
+use crate::vocabulary::TextFiles;
 
 /// A model that is ready to run.
 #[derive(Debug)]
@@ -42,17 +43,11 @@ impl LoadedModel {
         devices: &Devices,
         max_model_len: Option<usize>,
     ) -> Result<Self, EngineError> {
-        let metadata = file.metadata();
-        if metadata.get("tokenizer.ggml.model").is_none() && file.companion("tokenizer.json")?.is_some() {
-            let message = "the keys tokenizer.ggml are missing, and a tokenizer.json beside the weights is not read; \
-                           serve a GGUF file of the model, which holds its vocabulary";
-            return Err(EngineError::NoTokenizer(message.into()));
-        }
-        let tokenizer = Tokenizer::new(vocabulary(metadata)?)?;
-        let own_template = metadata.str_opt("tokenizer.chat_template").map_err(sconce_model::ModelError::from)?;
+        let files = TextFiles::of(file)?;
+        let tokenizer = Tokenizer::new(files.vocabulary)?;
         let text_of = |id: Option<u32>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
         let compile = |source| ChatTemplate::new(source, text_of(tokenizer.bos()), text_of(tokenizer.eos()));
-        let template = chat_template.or(own_template).map(compile).transpose()?;
+        let template = chat_template.or(files.chat_template.as_deref()).map(compile).transpose()?;
         let llama = Llama::load(file, devices, max_model_len)?;
         llama.check_finite(file, tokenizer.bos().unwrap_or(0))?;
         Ok(Self { llama, tokenizer: Arc::new(tokenizer), template })
@@ -63,41 +58,6 @@ impl LoadedModel {
     /// # Errors
     /// [`EngineError`] naming the key of the vocabulary that is wrong.
     pub fn tokenizer_of(file: &Checkpoint) -> Result<Tokenizer, EngineError> {
-        Ok(Tokenizer::new(vocabulary(file.metadata())?)?)
+        Ok(Tokenizer::new(TextFiles::of(file)?.vocabulary)?)
     }
-}
-
-/// The vocabulary of the keys `tokenizer.ggml.*`.
-fn vocabulary(metadata: &Metadata) -> Result<VocabularySpec, EngineError> {
-    let key = |name: &str| format!("tokenizer.ggml.{name}");
-    let gguf = sconce_model::ModelError::from;
-    let model = match metadata.str_opt(&key("model")).map_err(gguf)? {
-        Some("llama") => VocabularyModel::SentencePiece,
-        Some("gpt2") => VocabularyModel::BytePairEncoding,
-        Some(other) => {
-            let other = sconce_model::gguf::quoted(other);
-            let message = format!("tokenizer.ggml.model is {other}, but only \"llama\" and \"gpt2\" are supported");
-            return Err(EngineError::NoTokenizer(message));
-        }
-        None => return Err(EngineError::NoTokenizer("the key tokenizer.ggml.model is missing".into())),
-    };
-    let tokens = metadata.str_array_opt(&key("tokens")).map_err(gguf)?;
-    let tokens = tokens.ok_or_else(|| EngineError::NoTokenizer("the key tokenizer.ggml.tokens is missing".into()))?;
-    let id = |name: &str| metadata.u32_opt(&key(name)).map_err(gguf);
-    let flag = |name: &str| metadata.bool_opt(&key(name)).map_err(gguf);
-    Ok(VocabularySpec {
-        model,
-        pre_tokenizer: metadata.str_opt(&key("pre")).map_err(gguf)?.map(str::to_owned),
-        tokens: tokens.to_vec(),
-        scores: metadata.f32_array_opt(&key("scores")).map_err(gguf)?.unwrap_or_default().to_vec(),
-        token_types: metadata.i32_array_opt(&key("token_type")).map_err(gguf)?.unwrap_or_default(),
-        merges: metadata.str_array_opt(&key("merges")).map_err(gguf)?.unwrap_or_default().to_vec(),
-        bos: id("bos_token_id")?,
-        eos: id("eos_token_id")?,
-        eot: id("eot_token_id")?,
-        unknown: id("unknown_token_id")?,
-        add_bos: flag("add_bos_token")?,
-        add_eos: flag("add_eos_token")?,
-        add_space_prefix: flag("add_space_prefix")?,
-    })
 }

@@ -7,6 +7,7 @@
 mod byte_alphabet;
 mod byte_pair;
 mod detokenizer;
+mod hugging_face;
 mod merge;
 mod pre_tokenizer;
 mod sentencepiece;
@@ -16,6 +17,7 @@ mod tokenizer;
 mod vocabulary;
 
 pub use detokenizer::{Detokenizer, Piece};
+pub use hugging_face::HuggingFaceTokenizer;
 pub use template::{ChatTemplate, Conversation, TemplateError};
 pub use tokenizer::{Special, Tokenizer};
 pub use vocabulary::{TokenizerError, VocabularyModel, VocabularySpec};

@@ -45,6 +45,16 @@ pub struct VocabularySpec {
 /// Why a vocabulary cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum TokenizerError {
+    /// A field of a tokenizer file that is missing, wrong or not supported.
+    #[error("{file}: {field}: {problem}")]
+    File {
+        /// Name of the file.
+        file: &'static str,
+        /// Path of the field in it.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// No tokens at all.
     #[error("the vocabulary is empty: tokenizer.ggml.tokens has no entries")]
     Empty,

@@ -194,6 +194,7 @@ mod tests {
                 dimensions: 128,
                 frequency_base: 500_000.0,
                 scaling: RopeScaling::None,
+                original_context: 131_072,
                 attention_factor: 1.0,
             },
             rms_epsilon: 1e-5,

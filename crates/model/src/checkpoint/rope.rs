@@ -53,10 +53,10 @@ pub(super) fn describe(
         "yarn" => {
             factor()?;
             copy("factor", "factor")?;
-            copy("attention_factor", "yarn_attn_factor")?;
             copy("beta_fast", "yarn_beta_fast")?;
             copy("beta_slow", "yarn_beta_slow")?;
-            copy("mscale_all_dim", "yarn_log_multiplier")?;
+            let sharpness = yarn_sharpness(&parameters, factor()?)?;
+            set("scaling.attn_factor", Value::Float(f64::from(sharpness)));
             set("scaling.type", Value::Text("yarn".to_string()));
             let original = original_context(settings, &parameters)?;
             set("scaling.original_context_length", Value::Unsigned(u64::from(original)));
@@ -65,6 +65,7 @@ pub(super) fn describe(
         "llama3" => Ok(vec![("rope_freqs.weight", llama3(&parameters, base, dimensions, factor()?)?)]),
         "longrope" | "su" => {
             let original = original_context(settings, &parameters)?;
+            set("scaling.type", Value::Text("longrope".to_string()));
             set("scaling.original_context_length", Value::Unsigned(u64::from(original)));
             set("scaling.attn_factor", Value::Float(f64::from(attention_factor(settings, &parameters, original)?)));
             let factors = |key: &str| match parameters.floats(key)? {
@@ -94,6 +95,17 @@ fn original_context(settings: &Settings, parameters: &Settings) -> Result<u32, M
         Some(original) => Ok(original),
         None => settings.needed("max_position_embeddings"),
     }
+}
+
+/// What a configuration's attention factor is of the one that readers of GGUF take for YaRN, `0.1 ln(factor) + 1`.
+fn yarn_sharpness(parameters: &Settings, factor: f32) -> Result<f32, ModelError> {
+    let growth = |share: f32| if factor > 1.0 { 0.1 * share * factor.ln() + 1.0 } else { 1.0 };
+    let shares = (parameters.float("mscale")?, parameters.float("mscale_all_dim")?);
+    Ok(match (parameters.float("attention_factor")?, shares) {
+        (Some(given), _) => given / growth(1.0),
+        (None, (Some(share), Some(seen))) if share != 0.0 && seen != 0.0 => growth(share) / growth(seen) / growth(1.0),
+        _ => 1.0,
+    })
 }
 
 /// What longrope multiplies queries and keys by.

@@ -15,6 +15,8 @@ pub struct RopeConfig {
     pub frequency_base: f32,
     /// How contexts longer than those of the first training are reached.
     pub scaling: RopeScaling,
+    /// The context of the first training: where two tables of factors are there, the long one counts beyond it.
+    pub original_context: usize,
     /// What sines and cosines are multiplied by, besides what the scaling brings along.
     pub attention_factor: f32,
 }
@@ -32,10 +34,7 @@ pub enum RopeScaling {
     /// Slow pairs are divided by a factor, fast ones are not, and between them there is a ramp (Peng et al., 2023).
     Yarn(YarnScaling),
     /// Each pair is divided by a factor of its own, from the short or from the long table (Ding et al., 2024).
-    LongRope {
-        /// The context of the first training: the long table counts where more is served.
-        original_context: usize,
-    },
+    LongRope,
 }
 
 /// The numbers of YaRN.
@@ -43,8 +42,6 @@ pub enum RopeScaling {
 pub struct YarnScaling {
     /// What slow pairs are divided by.
     pub factor: f32,
-    /// The context of the first training.
-    pub original_context: usize,
     /// How far the ramp is followed: 1 is the paper's, 0 is linear scaling.
     pub extrapolation: f32,
     /// Pairs that turn at least so often within the original context stay as they are.
@@ -81,14 +78,11 @@ impl RopeConfig {
         let attention_factor = float("rope.scaling.attn_factor", 1.0, 1e-3, 1e3)?;
         let kind_key = keys.name("rope.scaling.type");
         let kind = metadata.str_opt(&kind_key)?;
-        let original = || -> Result<usize, ModelError> {
-            let key = keys.name("rope.scaling.original_context_length");
-            let length = metadata.u32_opt(&key)?.map_or(context_length, |length| length as usize);
-            if (1..=1 << 24).contains(&length) {
-                return Ok(length);
-            }
-            Err(config_error(&key, length, format!("from 1 to {}", 1 << 24)))
-        };
+        let original_key = keys.name("rope.scaling.original_context_length");
+        let original_context = metadata.u32_opt(&original_key)?.map_or(context_length, |length| length as usize);
+        if !(1..=1 << 24).contains(&original_context) {
+            return Err(config_error(&original_key, original_context, format!("from 1 to {}", 1 << 24)));
+        }
         // A factor of zero stands for "none" in files of old converters, which had a key of another name, too.
         let old = float("rope.scale_linear", 1.0, 0.0, 1e6)?;
         let factor = float("rope.scaling.factor", old, 0.0, 1e6)?;
@@ -99,19 +93,18 @@ impl RopeConfig {
             "linear" => RopeScaling::Linear { factor },
             "yarn" => RopeScaling::Yarn(YarnScaling {
                 factor: float("rope.scaling.factor", 1.0, 1.0, 1e6)?,
-                original_context: original()?,
                 extrapolation: float("rope.scaling.yarn_ext_factor", 1.0, 0.0, 1.0)?,
                 beta_fast: float("rope.scaling.yarn_beta_fast", 32.0, 1e-3, 1e6)?,
                 beta_slow: float("rope.scaling.yarn_beta_slow", 1.0, 1e-3, 1e6)?,
                 log_multiplier: float("rope.scaling.yarn_log_multiplier", 0.0, 0.0, 1e3)?,
             }),
-            "longrope" => RopeScaling::LongRope { original_context: original()? },
+            "longrope" => RopeScaling::LongRope,
             other => {
                 let expected = "\"none\", \"linear\", \"yarn\" or \"longrope\"".to_string();
                 return Err(config_error(&kind_key, quoted(other), expected));
             }
         };
-        Ok(Self { dimensions, frequency_base, scaling, attention_factor })
+        Ok(Self { dimensions, frequency_base, scaling, original_context, attention_factor })
     }
 
     /// The angles of each pair for a context of `served` tokens.
@@ -124,17 +117,16 @@ impl RopeConfig {
         served: usize,
         pairs: sconce_kernels::RopePairs,
     ) -> Result<RopeFrequencies, ModelError> {
-        let long_scale = |table: &Option<Vec<f32>>, name: &str| {
+        let table = |table: &Option<Vec<f32>>, name: &str| {
             let missing = || crate::gguf::GgufError::MissingTensor { name: name.to_string() };
             table.clone().ok_or_else(missing)
         };
-        let factors = match self.scaling {
-            // Files of the first converters have the tables without naming the scaling; they mean the same.
-            RopeScaling::LongRope { original_context } if served > original_context => {
-                Some(long_scale(&factors.long, "rope_factors_long.weight")?)
-            }
-            RopeScaling::LongRope { .. } => Some(long_scale(&factors.short, "rope_factors_short.weight")?),
-            _ => factors.plain.clone(),
+        // Most files have the two tables without naming the scaling.
+        let is_long_rope = self.scaling == RopeScaling::LongRope || factors.long.is_some() || factors.short.is_some();
+        let factors = match is_long_rope {
+            true if served > self.original_context => Some(table(&factors.long, "rope_factors_long.weight")?),
+            true => Some(table(&factors.short, "rope_factors_short.weight")?),
+            false => factors.plain.clone(),
         };
         let per_pair = (0..self.dimensions / 2).map(|pair| {
             let frequency = f64::from(self.frequency_base).powf(-2.0 * pair as f64 / self.dimensions as f64);
@@ -147,13 +139,13 @@ impl RopeConfig {
     /// What the frequency of a pair is divided by.
     fn divisor(&self, pair: usize) -> f64 {
         match self.scaling {
-            RopeScaling::None | RopeScaling::LongRope { .. } => 1.0,
+            RopeScaling::None | RopeScaling::LongRope => 1.0,
             RopeScaling::Linear { factor } => f64::from(factor),
             RopeScaling::Yarn(yarn) => {
                 // The pair, not whole, that turns so often within the original context.
                 let dimensions = self.dimensions as f64;
                 let turning = |turns: f32| {
-                    let per_turn = yarn.original_context as f64 / (f64::from(turns) * std::f64::consts::TAU);
+                    let per_turn = self.original_context as f64 / (f64::from(turns) * std::f64::consts::TAU);
                     dimensions * per_turn.ln() / (2.0 * f64::from(self.frequency_base).ln())
                 };
                 let low = turning(yarn.beta_fast).floor().max(0.0);
