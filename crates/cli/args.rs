@@ -55,7 +55,7 @@ pub(crate) enum Command {
 const SERVE_HELP: &str = "\
 Examples:
   sconce serve                                    retrieval and quoted answers from the sample documents
-  sconce serve --model model.gguf                 and generation from a Llama or Mistral GGUF file
+  sconce serve --model model.gguf                 and generation from a GGUF file or a folder of safetensors
   sconce serve --model model.gguf --kv-memory 4GiB --max-num-seqs 64
   sconce serve --model model.gguf --devices 0,1   its layers on two CUDA devices (a build with --features cuda)
   sconce serve --model model.gguf --kv-quota acme=0.5   half the KV cache for requests with cache_salt \"acme\"
