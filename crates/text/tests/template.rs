@@ -1,7 +1,6 @@
 //! Chat templates against what Python's Jinja makes of the same sources, and their bounds.
 //!
-//! The goldens were rendered by jinja2 3.1.6, set up as transformers sets it (trim_blocks, lstrip_blocks, loop controls,
-//! its `tojson`), with BOS "<BOS>", EOS "<EOS>" and the clock at 2025-03-09 14:05:07.
+//! `scripts/goldens/templates.py` rendered the goldens in transformers' own environment over jinja2, with BOS "<BOS>", EOS "<EOS>" and the clock at 2025-03-09 14:05:07.
 
 mod common;
 
@@ -33,6 +32,7 @@ fn check_golden(name: &str) {
     let Some(path) = shared(&format!("templates/{name}.jinja")) else { return };
     let template = ChatTemplate::new(&std::fs::read_to_string(path).unwrap(), "<BOS>", "<EOS>").unwrap();
     let cases = golden("conversations");
+    assert!(cases.as_object().unwrap().len() >= 12);
     for (case, expected) in golden(name).as_object().unwrap() {
         let rendered = template.render_at(&conversation(&cases[case]), NOW);
         match (expected, rendered) {
