@@ -8,6 +8,7 @@ mod ingest;
 mod library;
 mod model;
 mod progress;
+mod pull;
 mod serve;
 mod size;
 mod synth;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Ask(arguments) => succeed(ask::run(&arguments)),
         Command::Ingest(arguments) => succeed(ingest::run(&arguments)),
+        Command::Pull(arguments) => pull::run(&arguments),
         Command::Synth(arguments) => succeed(synth::run(&arguments)),
         Command::Bench(arguments) => bench::run(&arguments.command),
     };
