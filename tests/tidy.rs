@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("kv", 0, &[]),
     ("emulator", 0, &[]),
     ("kernels", 0, &[]),
+    ("hub", 0, &[]),
     ("rag", 0, &[]),
     ("text", 0, &[]),
     ("loadgen", 0, &[]),
@@ -22,10 +23,10 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
 /// Dependencies that are known on some floors only.
 const CONFINED: &[(&str, &[&str])] = &[
     ("candle-core", &["kernels", "model"]),
-    ("tokio", &["engine", "loadgen", "server", "cli"]),
+    ("tokio", &["engine", "hub", "loadgen", "server", "cli"]),
     ("axum", &["server"]),
     ("rusqlite", &["rag"]),
-    ("reqwest", &["loadgen"]),
+    ("reqwest", &["hub", "loadgen"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),
     ("minijinja", &["text"]),

@@ -10,6 +10,7 @@ use sconce_model::synth::{NamedShape, Quantization, SynthError};
 
 use crate::bench::args::{BenchAgreeArguments, BenchCardArguments, BenchKernelsArguments, BenchTableArguments};
 use crate::devices::{DEFAULT_DEVICES, DeviceList};
+use crate::pull::model_path;
 use crate::size::Bytes;
 
 /// Serves GGUF models in batches from a paged KV cache, and answers questions about role documents with citations.
@@ -39,6 +40,9 @@ pub(crate) enum Command {
     /// Tell from a model's header what it takes in memory, and how many tokens and sequences fit beside it.
     #[command(after_help = PLAN_HELP)]
     Plan(PlanArguments),
+    /// Download a model from a Hugging Face repository into the cache that its other tools share.
+    #[command(after_help = PULL_HELP)]
+    Pull(PullArguments),
     /// Write a GGUF file with random weights of a named shape, to measure speed without a download.
     #[command(after_help = "Example: sconce synth --shape llama-1.1b --quantization q4_k_m /tmp/llama-1.1b.gguf")]
     Synth(SynthArguments),
@@ -113,6 +117,37 @@ pub(crate) struct PlanArguments {
     pub(crate) json: bool,
 }
 
+const PULL_HELP: &str = "\
+Examples:
+  sconce pull llama-3.2-1b-instruct         a model of the catalog, models/catalog.toml
+  sconce pull org/name                      Q4_K_M of a GGUF repository, or a safetensors model
+  sconce pull org/name:Q8_0                 another of its GGUF models, by a word or a file's name, all its parts
+  sconce pull --check                       hash everything that was pulled, and compare
+  sconce serve --model llama-3.2-1b-instruct
+
+A download that was cut goes on where it stopped. HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE count, and
+the token file of a login.";
+
+/// What is pulled, and how patiently.
+#[derive(Debug, Args)]
+pub(crate) struct PullArguments {
+    /// Name of the catalog, or a repository: org/name, or org/name:FILE-or-quantization.
+    #[arg(value_name = "NAME|REPO[:FILE]")]
+    pub(crate) model: Option<String>,
+    /// Branch, tag or commit of the repository [default: main].
+    #[arg(long, value_name = "REVISION", conflicts_with = "check")]
+    pub(crate) revision: Option<String>,
+    /// Compare pulled files with the hashes that were recorded; without a name, all of them. Exits with 1 when one differs.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Seconds to wait for a connection and for each read.
+    #[arg(long, default_value_t = 30, value_parser = value_parser!(u64).range(1..=3600))]
+    pub(crate) timeout: u64,
+    /// Further tries when one brings nothing.
+    #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(0..=100))]
+    pub(crate) retries: u32,
+}
+
 /// Where the documents are.
 #[derive(Debug, Args)]
 pub(crate) struct LibraryArguments {
@@ -124,8 +159,9 @@ pub(crate) struct LibraryArguments {
 /// Which model, and how much memory it may take.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArguments {
-    /// GGUF file of a model, any part of a split one, or a folder with config.json and safetensors.
-    #[arg(long, env = "SCONCE_MODEL", value_name = "FILE")]
+    /// GGUF file of a model, any part of a split one, a folder with config.json and safetensors, or the name or repository of a
+    /// model that `sconce pull` has fetched.
+    #[arg(long, env = "SCONCE_MODEL", value_name = "FILE|NAME", value_parser = model_path)]
     pub(crate) model: Option<PathBuf>,
     /// Convert the matrices to this type while they are loaded, such as q8_0 or q4_k [default: as they are in the file].
     #[arg(long, value_name = "TYPE", ignore_case = true, value_parser = one_of::<Quantization>(Quantization::ALL.map(Quantization::name)))]

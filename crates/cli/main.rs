@@ -9,6 +9,7 @@ mod library;
 mod model;
 mod plan;
 mod progress;
+mod pull;
 mod quantize;
 mod serve;
 mod size;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Ask(arguments) => succeed(ask::run(&arguments)),
         Command::Ingest(arguments) => succeed(ingest::run(&arguments)),
         Command::Plan(arguments) => succeed(plan::run(&arguments)),
+        Command::Pull(arguments) => pull::run(&arguments),
         Command::Synth(arguments) => succeed(synth::run(&arguments)),
         Command::Quantize(arguments) => succeed(quantize::run(&arguments)),
         Command::Verify(arguments) => verify::run(&arguments),

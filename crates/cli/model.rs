@@ -128,9 +128,8 @@ pub(crate) fn plan_config(model: &ModelArguments, batch: &BatchArguments) -> Eng
 fn loading(arguments: &ModelArguments) -> EngineConfig {
     let device = &arguments.device;
     let defaults = EngineConfig::for_kind(device.devices.kind());
-    let stem = arguments.model.as_deref().and_then(Path::file_stem).unwrap_or_default();
     EngineConfig {
-        model_id: stem.to_string_lossy().into_owned(),
+        model_id: arguments.model.as_deref().map(model_id).unwrap_or_default(),
         max_model_len: arguments.max_model_len.map(|length| length as usize),
         block_size: usize::from(arguments.block_size),
         kv_memory_bytes: arguments.kv_memory.map(|bytes| bytes.0),
@@ -149,6 +148,12 @@ fn loading(arguments: &ModelArguments) -> EngineConfig {
         enforce_eager: device.enforce_eager,
         ..defaults
     }
+}
+
+/// A file's name without its ending; of a pulled folder, which is called by its commit, the repository's name.
+fn model_id(path: &Path) -> String {
+    let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    sconce_hub::display_name(path).unwrap_or_else(stem)
 }
 
 fn batched(model: &ModelArguments, batch: &BatchArguments) -> EngineConfig {
