@@ -15,7 +15,7 @@ const SHAPES: &[(usize, usize, usize, usize)] =
 
 /// Heads of more lengths for each order of pairs, each with every step before the rotation: few heads, since there are many cases.
 const PREPARED: &[(usize, usize, usize, usize)] =
-    &[(1, 1, 1, 0), (3, 1, 10, 5), (2, 2, 13, 4), (2, 1, 96, 48), (5, 1, 256, 100)];
+    &[(1, 1, 2, 1), (3, 1, 10, 5), (2, 2, 13, 4), (2, 1, 96, 48), (5, 1, 256, 100)];
 
 /// What is done to heads besides their rotation.
 #[derive(Debug, Clone, Copy)]
