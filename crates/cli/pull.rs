@@ -50,7 +50,7 @@ fn pull(settings: &Settings, source: &Source, revision: Option<&str>) -> Result<
 
 fn show(bar: &mut ProgressBar, event: &Event<'_>) {
     match event {
-        Event::Picked { files, bytes } => eprintln!("{files} files, {}", HumanBytes(*bytes)),
+        Event::Picked { files, bytes } => eprintln!("{} in {}", HumanBytes(*bytes), counted(*files)),
         Event::Present { file, .. } => eprintln!("{file} is there"),
         Event::Begun { file, size, from } => {
             bar.finish_and_clear();
@@ -66,6 +66,10 @@ fn show(bar: &mut ProgressBar, event: &Event<'_>) {
         Event::Waiting { file } => eprintln!("{file}: another process is downloading it; waiting"),
         Event::Finished { .. } => bar.finish_and_clear(),
     }
+}
+
+fn counted(files: usize) -> String {
+    if files == 1 { "one file".to_owned() } else { format!("{files} files") }
 }
 
 fn resumed(from: u64) -> String {

@@ -86,7 +86,7 @@ fn a_busy_server_is_waited_for_as_it_asks_and_within_bounds() {
 fn a_server_that_is_busy_for_ever_is_given_up() {
     for status in [429, 500, 503] {
         let cache = tempfile::tempdir().expect("a folder");
-        let fake = with(move |request, _| is_file(request).then(|| Answer::new(status, "").with("Retry-After", 0)));
+        let fake = with(move |request, _| is_file(request).then(|| Answer::new(status, "").with("Retry-After", "0")));
         let error = refused(&settings(cache.path(), &fake), "org/name");
         assert!(error.contains("4 times in a row") && error.contains(&status.to_string()), "{error}");
         assert_eq!(fake.requests().len(), 1 + 4);
@@ -113,9 +113,9 @@ fn a_redirect_to_another_host_is_followed_without_the_token() {
         }
         (answer.status, answer.body, answer.sent) = (302, Vec::new(), 0);
         if request.path.ends_with("?here") {
-            return answer.with("Content-Length", 0).with("Location", format!("{elsewhere}/signed"));
+            return answer.with("Content-Length", "0").with("Location", format!("{elsewhere}/signed"));
         }
-        answer.with("Content-Length", 0).with("Location", format!("{}?here", request.path))
+        answer.with("Content-Length", "0").with("Location", format!("{}?here", request.path))
     });
     // The second hop stays on the endpoint, under a query that the fake does not know as a file.
     let pulled = try_pull(&settings(cache.path(), &fake), "org/name").expect("pulled");

@@ -69,12 +69,12 @@ fn what_an_earlier_pull_left_of_other_content_is_forgotten() {
 fn lengths_that_contradict_each_other_are_refused() {
     for length in [299_999, 300_001] {
         let cache = tempfile::tempdir().expect("a folder");
-        let promised = with_content(move |answer, _| answer.with("Content-Length", length));
+        let promised = with_content(move |answer, _| answer.with("Content-Length", length.to_string()));
         let error = refused(&settings(cache.path(), &promised), "org/name");
         assert!(error.contains("300000 bytes") && error.contains(&length.to_string()), "{error}");
         let cache = tempfile::tempdir().expect("a folder");
         let files = one_model();
-        let linked = Fake::start(move |request, _| healthy(&files, request).with("X-Linked-Size", length));
+        let linked = Fake::start(move |request, _| healthy(&files, request).with("X-Linked-Size", length.to_string()));
         let error = refused(&settings(cache.path(), &linked), "org/name");
         assert!(error.contains("300000 bytes") && error.contains(&length.to_string()), "{error}");
     }
@@ -151,4 +151,40 @@ fn a_server_that_says_nothing_is_not_waited_for_long() {
     let began = std::time::Instant::now();
     let error = refused(&settings, "org/name");
     assert!(error.contains("2 times") && began.elapsed() < Duration::from_millis(1400), "{error}");
+}
+
+#[test]
+fn tries_that_bring_much_are_no_failures() {
+    let cache = tempfile::tempdir().expect("a folder");
+    let files = repository(&[("m.gguf", model(6 << 20))]);
+    let fake = Fake::start(move |request, _| healthy(&files, request).cut_after(1 << 20));
+    let pulled = try_pull(&settings(cache.path(), &fake), "org/name").expect("pulled");
+    assert_eq!((pulled.received, fake.ranges().len()), (6 << 20, 6), "more cuts than tries");
+}
+
+#[test]
+fn another_part_than_was_asked_for_is_refused() {
+    let cache = tempfile::tempdir().expect("a folder");
+    let fake = with_content(|answer, before| match before {
+        0 => answer.cut_after(80_000),
+        _ => answer.with("Content-Range", "bytes 0-219999/300000"),
+    });
+    let error = refused(&settings(cache.path(), &fake), "org/name");
+    assert!(error.contains("bytes 80000-299999/300000"), "{error}");
+}
+
+#[test]
+fn a_disk_without_room_is_said_before_anything_comes() {
+    let cache = tempfile::tempdir().expect("a folder");
+    let files = one_model();
+    let fake = Fake::start(move |request, _| {
+        if request.path.starts_with("/api/") {
+            let body = format!("{{\"sha\": \"{COMMIT}\", \"siblings\": [{{\"rfilename\": \"m-Q4_K_M.gguf\"}}]}}");
+            return Answer::new(200, body);
+        }
+        healthy(&files, request).with("X-Linked-Size", (1_u64 << 60).to_string())
+    });
+    let error = refused(&settings(cache.path(), &fake), "org/name");
+    assert!(error.contains("HF_HUB_CACHE") && error.contains("1152921504606846976"), "{error}");
+    assert!(fake.ranges().is_empty());
 }
