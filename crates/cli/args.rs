@@ -79,7 +79,8 @@ With a file model.gguf.sha256 beside the model, as sha256sum writes it, the file
 /// Which model is checked, and where.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArguments {
-    /// GGUF file.
+    /// GGUF file, folder of safetensors, or the name of a pulled model.
+    #[arg(value_parser = model_path)]
     pub(crate) model: PathBuf,
     /// Where the model lies: cpu, or CUDA devices by number; a CUDA device is compared with the CPU.
     #[arg(long, value_name = "LIST", default_value = DEFAULT_DEVICES)]
@@ -102,8 +103,8 @@ Nothing is loaded. `sconce serve` with the same options takes the same plan, and
 /// What a plan is asked for; the other options are those of `serve`.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArguments {
-    /// GGUF file; the same as --model.
-    #[arg(conflicts_with = "model")]
+    /// GGUF file, folder of safetensors, or the name of a pulled model; the same as --model.
+    #[arg(conflicts_with = "model", value_parser = model_path)]
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) model: ModelArguments,
