@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use sconce_model::synth::Quantization;
 use sconce_model::{Checkpoint, Devices, KvCache, KvCacheDtype, Llama};
 use serde_json::Value;
 
@@ -111,7 +112,8 @@ fn every_architecture_gives_the_logits_that_transformers_gives() {
     let mut worst = 0f64;
     for golden in &goldens {
         for (index, length) in golden.lengths.iter().enumerate() {
-            for chunk in [*length, 37] {
+            // Whole, in chunks that end inside of blocks and windows, and token by token as decoding does.
+            for chunk in [*length, 37, 1] {
                 let found = golden.difference(index, chunk);
                 worst = worst.max(found);
                 if found > TOLERANCE {
@@ -141,4 +143,29 @@ fn every_architecture_continues_as_transformers_does() {
             assert_eq!(&found, expected, "{} after {after} tokens", golden.name);
         }
     }
+}
+
+#[test]
+fn what_is_exported_of_a_folder_gives_its_logits() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let mut folders = 0;
+    for mut golden in goldens().into_iter().filter(|golden| golden.checkpoint.path().is_dir()) {
+        folders += 1;
+        let whole = |golden: &Golden| -> Vec<Vec<f32>> {
+            let lengths = golden.lengths.iter();
+            lengths.map(|length| golden.last_logits(&golden.load(*length), *length, *length)).collect()
+        };
+        let expected = whole(&golden);
+        let source = golden.checkpoint.path().to_path_buf();
+        for quantization in [Quantization::BF16, Quantization::F32] {
+            let file = scratch.path().join(format!("{}-{}.gguf", golden.name, quantization.name()));
+            let (converted, fallbacks) = Checkpoint::open(&source).expect("a folder").quantized(quantization);
+            assert!(fallbacks.is_empty(), "{}: {fallbacks:?}", golden.name);
+            converted.write_gguf(&file, quantization, &[], &mut |_, _| {}).expect("an exported file");
+            golden.checkpoint = Checkpoint::open(&file).expect("an exported file");
+            // The weights are exact in both types, and both are multiplied as F32.
+            assert!(whole(&golden) == expected, "{} exported as {}", golden.name, quantization.name());
+        }
+    }
+    assert!(folders >= 7, "only {folders} folders");
 }
