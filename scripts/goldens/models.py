@@ -1,8 +1,9 @@
-"""Makes the goldens of `crates/model/tests/goldens`: tiny random models of each architecture, built and computed by transformers.
+"""Makes the goldens of `crates/model/tests/forward/goldens.rs`: tiny random models of each architecture, built and computed by transformers.
 
 Each model is written as GGUF by the `gguf` package (in bf16, which its weights are exact in), and beside it the logits that
 transformers gives in F32 with eager attention for prompts of several lengths, and the tokens that it continues some of them with.
-Nothing of Sconce takes part. Usage: models.py FOLDER [--f32], the latter for files that llama.cpp computes in F32 as well.
+Nothing of Sconce takes part. Usage: models.py FOLDER [--f32], the latter for files that llama.cpp computes in F32 as well; folders
+get a vocabulary then, because llama.cpp opens no file without one.
 """
 
 import importlib.metadata
@@ -16,6 +17,7 @@ import gguf
 import numpy
 import torch
 import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 LENGTHS = [1, 2, 31, 33, 64, 65, 200, 600]
 GREEDY_AFTER = [33, 200]
@@ -187,6 +189,16 @@ def write_gguf(path, model, config, architecture, in_f32):
     writer.close()
 
 
+def write_vocabulary(path):
+    """A token for each byte and no merges: nothing is tokenized with it."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    assert len(alphabet) == VOCABULARY
+    tokenizer = Tokenizer(models.BPE(vocab={symbol: token for token, symbol in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(path))
+
+
 def main():
     folder, in_f32 = Path(sys.argv[1]), "--f32" in sys.argv
     folder.mkdir(parents=True, exist_ok=True)
@@ -207,9 +219,11 @@ def main():
         split = config.rope_parameters.get("original_max_position_embeddings") if config.rope_parameters.get("rope_type") == "longrope" else None
         write_gguf(folder / f"{name}.gguf", model, config, architecture, in_f32)
         (folder / f"{name}.logits").write_bytes(b"".join(struct.pack(f"<{VOCABULARY}f", *row) for row in logits))
-        if name in FOLDERS and not in_f32:
+        if name in FOLDERS:
             model.to(torch.bfloat16).save_pretrained(folder / name)
             (folder / name / "generation_config.json").unlink(missing_ok=True)
+            if in_f32:
+                write_vocabulary(folder / name / "tokenizer.json")
         index["models"].append({"name": name, "folder": name in FOLDERS, "short_context": split, "greedy": greedy})
         print(name, "largest logit", max(abs(row).max() for row in logits))
     text = json.dumps(index, separators=(",", ":")).replace('{"name"', '\n{"name"')

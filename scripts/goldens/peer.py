@@ -1,7 +1,7 @@
 """Computes the goldens' models in llama.cpp and compares with the logits that transformers gave.
 
-Usage: peer.py GGUF_FOLDER GOLDENS_FOLDER. The first holds the models as F32 (models.py FOLDER --f32), the second index.json and
-the logits. Prints a table in Markdown. llama.cpp has no sliding window for `llama` and switches that of `phi3` off, so a model with
+Usage: peer.py GGUF_FOLDER GOLDENS_FOLDER WRITER. The first holds models as F32, written by `models.py FOLDER --f32` or exported from
+its folders, the second index.json and the logits. Prints a table in Markdown that says who wrote the files. llama.cpp has no sliding window for `llama` and switches that of `phi3` off, so a model with
 a window is compared on prompts within it.
 """
 
@@ -28,11 +28,13 @@ def main():
     index = json.loads((goldens / "index.json").read_text())
     lengths, prompt = index["lengths"], index["prompt"]
     print(f"llama.cpp by llama-cpp-python {llama_cpp.__version__} against transformers {index['versions']['transformers']},")
-    print("max|difference| / max|logit|, weights, activations and cache in F32\n")
+    print(f"max|difference| / max|logit|, weights, activations and cache in F32, files written by {sys.argv[3]}\n")
     print("| model | " + " | ".join(f"{length} tokens" for length in lengths) + " |")
     print("| --- |" + " ---: |" * len(lengths))
     for model in index["models"]:
         name = model["name"]
+        if not (files / f"{name}.gguf").exists():
+            continue
         data = (goldens / f"{name}.logits").read_bytes()
         size = len(data) // 4 // len(lengths)
         cells = []

@@ -13,11 +13,19 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$python" scripts/goldens/models.py "$goldens"
 "$python" scripts/goldens/models.py "$work/f32" --f32
-"$python" scripts/goldens/peer.py "$work/f32" "$goldens" | tee "$goldens/llama_cpp.md"
+cargo build --locked
+mkdir "$work/exported"
+for folder in "$work"/f32/*/; do
+    target/debug/sconce quantize "$folder" "$work/exported/$(basename "$folder").gguf" --type f32
+done
+{
+    "$python" scripts/goldens/peer.py "$work/f32" "$goldens" "the gguf package"
+    echo
+    "$python" scripts/goldens/peer.py "$work/exported" "$goldens" "sconce quantize"
+} | tee "$goldens/llama_cpp.md"
 "$python" scripts/goldens/vocabularies.py crates/text/tests/goldens/tokenizers
 "$python" scripts/goldens/templates.py "${SCONCE_DATA:?}/templates" crates/text/tests/goldens
 
-cargo build --locked
 mkdir "$work/quantized"
 cp "$SCONCE_DATA/models/stories260K.gguf" "$work/quantized"
 for kind in f32 f16 bf16 q4_0 q4_1 q5_0 q5_1 q8_0 q2_k q3_k q4_k q5_k q6_k q4_k_m q5_k_m; do
