@@ -181,18 +181,21 @@ fn reject_unknown_arithmetic(keys: &Keys<'_>) -> Result<(), ModelError> {
     if let Some(count) = keys.metadata.u32_opt(&experts)?.filter(|count| *count > 0) {
         return Err(config_error(&experts, count, "0; mixtures of experts are not supported".to_string()));
     }
+    // What is off at zero is on at one; what multiplies leaves things as they are at one, too.
+    let off: &[f32] = &[0.0];
+    let factor: &[f32] = &[0.0, 1.0];
     let neutral = [
-        ("attention.temperature_scale", 0.0, "a query scale that grows with the position"),
-        ("attention.scale", 0.0, "a scale of the scores other than by the head's length"),
-        ("attn_logit_softcapping", 0.0, "a bound on the scores"),
-        ("final_logit_softcapping", 0.0, "a bound on the logits"),
-        ("logit_scale", 0.0, "a scale of the logits"),
-        ("embedding_scale", 0.0, "a scale of the embedding"),
-        ("residual_scale", 0.0, "a scale of the residuals"),
+        ("attention.temperature_scale", off, "a query scale that grows with the position"),
+        ("attention.scale", off, "a scale of the scores other than by the head's length"),
+        ("attn_logit_softcapping", off, "a bound on the scores"),
+        ("final_logit_softcapping", off, "a bound on the logits"),
+        ("logit_scale", factor, "a scale of the logits"),
+        ("embedding_scale", factor, "a scale of the embedding"),
+        ("residual_scale", factor, "a scale of the residuals"),
     ];
     for (field, without, meaning) in neutral {
         let key = keys.name(field);
-        if let Some(value) = keys.metadata.f32_opt(&key)?.filter(|value| *value != without && *value != 1.0) {
+        if let Some(value) = keys.metadata.f32_opt(&key)?.filter(|value| !without.contains(value)) {
             return Err(config_error(&key, value, format!("missing; {meaning} is not supported")));
         }
     }

@@ -106,6 +106,28 @@ fn features_that_are_not_supported_are_named() {
 }
 
 #[test]
+fn a_number_that_changes_the_arithmetic_is_refused_also_where_it_is_one() {
+    let told = |field: &str, value: f32| {
+        refusal(|file| {
+            file.f32(&format!("llama.{field}"), value);
+        })
+    };
+    // One is a temperature that grows, a bound of one, or scores that are not divided: none of them leaves things as they are.
+    for field in ["attention.temperature_scale", "attention.scale", "attn_logit_softcapping", "final_logit_softcapping"]
+    {
+        let message = told(field, 1.0);
+        assert!(message.contains(&format!("llama.{field} is 1")), "{field}: {message}");
+        assert_eq!(told(field, 0.0), "accepted", "{field}");
+    }
+    for field in ["logit_scale", "embedding_scale", "residual_scale"] {
+        assert_eq!(told(field, 1.0), "accepted", "{field}");
+        assert_eq!(told(field, 0.0), "accepted", "{field}");
+        let message = told(field, 2.0);
+        assert!(message.contains(&format!("llama.{field} is 2")), "{field}: {message}");
+    }
+}
+
+#[test]
 fn a_missing_tensor_is_named() {
     for name in ["token_embd.weight", "output_norm.weight", "blk.1.attn_k.weight", "blk.0.ffn_norm.weight"] {
         let message = refusal(|file| {
