@@ -175,3 +175,89 @@ fn float_in_range(metadata: &Metadata, key: &str, default: f32, least: f32, most
     }
     Err(config_error(key, value, format!("from {least} to {most}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use sconce_kernels::RopePairs;
+
+    use super::{RopeConfig, RopeFactors, RopeScaling, YarnScaling};
+
+    /// Heads of 16, all rotated, with the base 10000.
+    fn config(scaling: RopeScaling, original_context: usize, attention_factor: f32) -> RopeConfig {
+        RopeConfig { dimensions: 16, frequency_base: 10_000.0, scaling, original_context, attention_factor }
+    }
+
+    fn check(config: &RopeConfig, factors: &RopeFactors, served: usize, expected: [f64; 8], magnitude: f64) {
+        let found = config.frequencies(factors, served, RopePairs::Halves).expect("frequencies");
+        for (found, expected) in found.per_pair().iter().zip(expected) {
+            assert!((found / expected - 1.0).abs() < 1e-6, "{found} instead of {expected}");
+        }
+        assert_eq!(found.per_pair().len(), expected.len());
+        assert!((f64::from(found.magnitude()) / magnitude - 1.0).abs() < 1e-6, "{}", found.magnitude());
+    }
+
+    // The numbers are those of transformers 5.24.0, `ROPE_INIT_FUNCTIONS` for "linear", "yarn" and "longrope".
+
+    #[test]
+    fn linear_and_yarn_are_those_of_transformers() {
+        let linear = config(RopeScaling::Linear { factor: 4.0 }, 256, 1.0);
+        let expected = [
+            0.25,
+            0.079_056_941,
+            0.025_000_000_4,
+            0.007_905_694_66,
+            0.002_499_999_94,
+            0.000_790_569_466,
+            0.000_250_000_012,
+            0.000_079_056_946_6,
+        ];
+        check(&linear, &RopeFactors::default(), 256, expected, 1.0);
+        let yarn =
+            YarnScaling { factor: 4.0, extrapolation: 1.0, beta_fast: 32.0, beta_slow: 1.0, log_multiplier: 0.0 };
+        let expected = [
+            1.0,
+            0.316_227_764,
+            0.100_000_001,
+            0.025_693_506,
+            0.006_249_999_63,
+            0.001_383_496_56,
+            0.000_250_000_012,
+            0.000_079_056_946_6,
+        ];
+        let yarn = config(RopeScaling::Yarn(yarn), 4096, 1.0);
+        check(&yarn, &RopeFactors::default(), 16_384, expected, 1.138_629_436_111_989);
+    }
+
+    #[test]
+    fn longrope_takes_the_long_table_beyond_the_original_context_only() {
+        let magnitude = 1.154_700_538_379_251_7;
+        let config = config(RopeScaling::LongRope, 64, magnitude as f32);
+        let factors = RopeFactors {
+            plain: None,
+            short: Some(vec![1.0, 1.0, 1.05, 1.1, 1.2, 1.3, 1.4, 1.5]),
+            long: Some(vec![1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0]),
+        };
+        let short = [
+            1.0,
+            0.316_227_764,
+            0.095_238_097,
+            0.028_747_979_6,
+            0.008_333_332_84,
+            0.002_432_521_43,
+            0.000_714_285_707,
+            0.000_210_818_514,
+        ];
+        let long = [
+            1.0,
+            0.210_818_499,
+            0.050_000_000_7,
+            0.010_540_925,
+            0.002_499_999_94,
+            0.000_527_046_33,
+            0.000_125_000_006,
+            0.000_026_352_314_3,
+        ];
+        check(&config, &factors, 64, short, magnitude);
+        check(&config, &factors, 65, long, magnitude);
+    }
+}

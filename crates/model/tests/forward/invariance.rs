@@ -183,7 +183,7 @@ fn a_follower_shares_blocks_that_its_leader_fills_in_the_same_step() {
 
 #[test]
 fn every_architecture_and_a_window_give_the_same_bits() {
-    for architecture in ["llama", "qwen2", "qwen3", "phi3"] {
+    for architecture in ["llama", "mistral3", "qwen2", "qwen3", "phi3"] {
         for sliding_window in [None, Some(9)] {
             let shape = Tiny { architecture, sliding_window, ..Tiny::odd() };
             let (_, model) = shape.load();
