@@ -47,6 +47,18 @@ fn the_published_stories_are_told() {
 }
 
 #[test]
+fn a_folder_of_safetensors_is_checked_but_for_its_hash() {
+    let data = tempfile::tempdir().expect("a folder");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/folder");
+    let (sound, report) = verify(data.path(), std::path::Path::new(folder), &[]);
+    assert!(sound, "{report:#}");
+    assert_eq!(check(&report, "sha256").0, "skipped");
+    for name in ["header", "finite weights", "finite logits", "perplexity", "tokenizer round trips"] {
+        assert_eq!(check(&report, name).0, "pass", "{name}");
+    }
+}
+
+#[test]
 fn a_weight_that_is_no_number_is_named() {
     let data = tempfile::tempdir().expect("a folder");
     let model = tiny_model(data.path());

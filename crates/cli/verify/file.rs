@@ -1,11 +1,9 @@
 //! The file itself: its sha256, a record of that beside it, answers that are known for it, and weights that are numbers.
 
-use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::{failed, passed, skipped};
 use crate::bench::findings::Finding;
@@ -25,29 +23,23 @@ struct KnownAnswers {
 }
 
 /// Those of the file with this sha256.
-pub(super) fn known_answers(digest: &str) -> Result<Vec<KnownAnswer>> {
+pub(super) fn known_answers(digest: Option<&str>) -> Result<Vec<KnownAnswer>> {
     let known: KnownAnswers = toml::from_str(include_str!("../../../models/known_answers.toml"))?;
-    Ok(known.answer.into_iter().filter(|answer| answer.sha256 == digest).collect())
+    Ok(known.answer.into_iter().filter(|answer| Some(answer.sha256.as_str()) == digest).collect())
 }
 
-/// The sha256 of a file in hexadecimal digits.
-pub(super) fn digest(path: &Path) -> Result<String> {
-    let mut file = File::open(path).with_context(|| format!("the model {} cannot be read", path.display()))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let count = std::io::Read::read(&mut file, &mut buffer)
-            .with_context(|| format!("the model {} cannot be read", path.display()))?;
-        if count == 0 {
-            break;
-        }
-        hash.update(&buffer[..count]);
+/// The sha256 of the model's file; `None` for a folder, which is many files.
+pub(super) fn digest(path: &Path) -> Result<Option<String>> {
+    if path.is_dir() {
+        return Ok(None);
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    let digest = sconce_hub::sha256_of(path).with_context(|| format!("the model {} cannot be read", path.display()))?;
+    Ok(Some(digest))
 }
 
 /// Compares with `FILE.sha256`, as `sha256sum` writes it.
-pub(super) fn record(path: &Path, digest: &str) -> Finding {
+pub(super) fn record(path: &Path, digest: Option<&str>) -> Finding {
+    let Some(digest) = digest else { return skipped("sha256", "a folder is many files") };
     let record = path.with_added_extension("sha256");
     let Ok(text) = std::fs::read_to_string(&record) else {
         return skipped("sha256", &format!("there is no record {}", record.display()));

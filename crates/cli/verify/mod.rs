@@ -32,8 +32,8 @@ fn failed(case: &str, why: impl Into<String>) -> Finding {
 /// Checks everything that can be checked here; success only when nothing failed.
 pub(crate) fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
     let digest = file::digest(&arguments.model)?;
-    let mut report = Report::new(About::of(arguments, &digest), arguments.json);
-    report.add(file::record(&arguments.model, &digest));
+    let mut report = Report::new(About::of(arguments, digest.as_deref()), arguments.json);
+    report.add(file::record(&arguments.model, digest.as_deref()));
     let opened = Checkpoint::open(&arguments.model).and_then(|file| ModelSizes::of(&file).map(|sizes| (file, sizes)));
     let (file, sizes) = match opened {
         Ok(opened) => opened,
@@ -50,14 +50,20 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
     drop(file);
     let template = arguments.template.chat_template.as_deref().map(std::fs::read_to_string).transpose()?;
     match LoadedModel::open(&arguments.model, template.as_deref(), &devices, None) {
-        Ok(loaded) => engine(arguments, loaded, &sizes, &digest, &mut report),
+        Ok(loaded) => engine(arguments, loaded, &sizes, digest.as_deref(), &mut report),
         Err(error) => report.add(failed("tokenizer and template", error.to_string())),
     }
     report.conclude()
 }
 
 /// What needs the engine: texts, and answers that are known.
-fn engine(arguments: &VerifyArguments, loaded: LoadedModel, sizes: &ModelSizes, digest: &str, report: &mut Report) {
+fn engine(
+    arguments: &VerifyArguments,
+    loaded: LoadedModel,
+    sizes: &ModelSizes,
+    digest: Option<&str>,
+    report: &mut Report,
+) {
     let longest = sizes.config().context_length.min(512);
     let config = EngineConfig {
         max_model_len: Some(longest),
@@ -76,7 +82,7 @@ fn engine(arguments: &VerifyArguments, loaded: LoadedModel, sizes: &ModelSizes, 
 }
 
 /// Greedy continuations of prompts that are known for this very file.
-fn known_answers(engine: &EngineHandle, digest: &str, report: &mut Report) {
+fn known_answers(engine: &EngineHandle, digest: Option<&str>, report: &mut Report) {
     const CASE: &str = "known answer";
     let answers = match file::known_answers(digest) {
         Ok(answers) => answers,

@@ -14,7 +14,7 @@ pub(super) struct About(Map<String, Value>);
 
 impl About {
     /// What is known before the file is read.
-    pub(super) fn of(arguments: &VerifyArguments, digest: &str) -> Self {
+    pub(super) fn of(arguments: &VerifyArguments, digest: Option<&str>) -> Self {
         let mut about = Map::new();
         about.insert("sconce".into(), env!("CARGO_PKG_VERSION").into());
         about.insert("commit".into(), option_env!("SCONCE_COMMIT").into());

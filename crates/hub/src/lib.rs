@@ -24,6 +24,7 @@ pub use check::{Checked, Finding, check, check_file, recorded_sha256};
 pub use error::HubError;
 pub use limits::Limits;
 pub use names::{Repository, Source};
+pub use partial::sha256_of;
 pub use pull::{Event, Pulled, pull};
 pub use resolve::{find, pulled_repositories};
 pub use settings::{Settings, Token};

@@ -68,8 +68,12 @@ impl Partial {
     }
 }
 
-/// The SHA-256 of a file.
-pub(crate) fn sha256_of(path: &Path) -> Result<String, HubError> {
+/// The SHA-256 of a file, in hexadecimal digits.
+///
+/// # Errors
+///
+/// When the file cannot be read.
+pub fn sha256_of(path: &Path) -> Result<String, HubError> {
     let mut file = File::open(path).map_err(HubError::disk(path, "cannot be read"))?;
     let mut hasher = Sha256::new();
     hash_into(&mut file, &mut hasher).map_err(HubError::disk(path, "cannot be read"))?;
