@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, Layout, Storage, Tensor};
 
+use crate::batch::PagedBatch;
 use crate::error::{KernelError, Result};
 
 /// The element range of a contiguous layout.
@@ -64,6 +65,27 @@ pub(crate) fn matrix_shape(tensor: &Tensor, operation: &'static str, argument: &
             actual: tensor.dims().to_vec(),
         }),
     }
+}
+
+/// The key heads and the length of a head of two caches `[num_blocks, block_size, kv_heads, head_dim]`, which must be alike and
+/// have the batch's blocks.
+pub(crate) fn cache_heads(
+    [key_cache, value_cache]: [&Tensor; 2],
+    batch: &PagedBatch,
+    operation: &'static str,
+) -> Result<[usize; 2]> {
+    let [_, _, kv_heads, head_dim] = *key_cache.dims() else {
+        return Err(KernelError::Shape {
+            operation,
+            argument: "key_cache",
+            expected: "[num_blocks, block_size, kv_heads, head_dim]".to_string(),
+            actual: key_cache.dims().to_vec(),
+        });
+    };
+    let expected = [batch.num_blocks, batch.block_size, kv_heads, head_dim];
+    expect_shape(key_cache, &expected, operation, "key_cache")?;
+    expect_shape(value_cache, &expected, operation, "value_cache")?;
+    Ok([kv_heads, head_dim])
 }
 
 /// Checks that a tensor has exactly this shape.

@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, Device, Tensor};
 
 use crate::batch::PagedBatch;
 use crate::error::{KernelError, Result};
-use crate::storage::{contiguous_range, cpu_storage, element_type, expect_shape, f32_values};
+use crate::storage::{cache_heads, contiguous_range, cpu_storage, element_type, f32_values};
 
 const OPERATION: &str = "paged_attention";
 
@@ -33,16 +33,7 @@ pub fn paged_attention(
         let expected = "at least 1: a row sees itself".to_string();
         return Err(KernelError::OutOfRange { operation: OPERATION, argument: "window", index: 0, value: 0, expected });
     }
-    let [num_blocks, block_size, kv_heads, head_dim] = *key_cache.dims() else {
-        return Err(KernelError::Shape {
-            operation: OPERATION,
-            argument: "key_cache",
-            expected: "[num_blocks, block_size, kv_heads, head_dim]".to_string(),
-            actual: key_cache.dims().to_vec(),
-        });
-    };
-    expect_shape(key_cache, &[batch.num_blocks, batch.block_size, kv_heads, head_dim], OPERATION, "key_cache")?;
-    expect_shape(value_cache, &[num_blocks, block_size, kv_heads, head_dim], OPERATION, "value_cache")?;
+    let [kv_heads, head_dim] = cache_heads([key_cache, value_cache], batch, OPERATION)?;
     let width = kv_heads * head_dim;
     let fits = match *query.dims() {
         [rows, columns] => rows == batch.rows() && width > 0 && columns > 0 && columns.is_multiple_of(width),

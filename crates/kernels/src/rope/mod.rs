@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 
 use crate::batch::PagedBatch;
 use crate::error::{KernelError, Result};
-use crate::storage::expect_shape;
+use crate::storage::{cache_heads, expect_shape};
 
 use table::Angles;
 pub use table::{RopeFrequencies, RopePairs, RopeTable};
@@ -56,16 +56,7 @@ pub fn rope_kv_write(
     key_cache: &Tensor,
     value_cache: &Tensor,
 ) -> std::result::Result<Tensor, KernelError> {
-    let [num_blocks, block_size, kv_heads, head_dim] = *key_cache.dims() else {
-        return Err(KernelError::Shape {
-            operation: OPERATION,
-            argument: "key_cache",
-            expected: "[num_blocks, block_size, kv_heads, head_dim]".to_string(),
-            actual: key_cache.dims().to_vec(),
-        });
-    };
-    expect_shape(key_cache, &[batch.num_blocks, batch.block_size, kv_heads, head_dim], OPERATION, "key_cache")?;
-    expect_shape(value_cache, &[num_blocks, block_size, kv_heads, head_dim], OPERATION, "value_cache")?;
+    let [kv_heads, head_dim] = cache_heads([key_cache, value_cache], batch, OPERATION)?;
     let rows = batch.rows();
     if table.rows != rows || table.pairs * 2 > head_dim {
         return Err(KernelError::Shape {
