@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Checkpoint;
 use crate::error::ModelError;
 use crate::gguf::write::{GgufWriteError, GgufWriter, WriteTensor, WriteValue};
-use crate::gguf::{Metadata, Value};
+use crate::gguf::{Metadata, Value, write_whole};
 use crate::synth::Quantization;
 
 /// Elements that are converted and written at a time.
@@ -30,20 +30,11 @@ impl Checkpoint {
         extra: &[(String, WriteValue)],
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(), ModelError> {
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(".partial");
-        let partial = path.with_file_name(name);
-        let io = |source| ModelError::Io { path: partial.clone(), source };
-        let file = File::create(&partial).map_err(io)?;
-        let write = |source| ModelError::Write { path: partial.clone(), source };
-        let result = self
-            .write_into(file, named, extra, progress, &write)
-            .and_then(|()| std::fs::rename(&partial, path).map_err(io));
-        if result.is_err() {
-            // The error that matters is the first one; a partial file that cannot be removed changes nothing about it.
-            let _ = std::fs::remove_file(&partial);
-        }
-        result
+        let io = |path, source| ModelError::Io { path, source };
+        write_whole(path, io, |file, partial| {
+            let write = |source| ModelError::Write { path: partial.to_path_buf(), source };
+            self.write_into(file, named, extra, progress, &write)
+        })
     }
 
     fn write_into(

@@ -7,6 +7,7 @@ mod error;
 mod metadata;
 mod tensors;
 mod types;
+mod whole_file;
 pub mod write;
 
 pub use arrays::{Integers, Texts};
@@ -14,6 +15,7 @@ pub use error::GgufError;
 pub use metadata::{Metadata, Value, quoted};
 pub use tensors::TensorInfo;
 pub use types::{type_id, type_name, weight_type_of};
+pub(crate) use whole_file::write_whole;
 
 use cursor::Cursor;
 

@@ -21,6 +21,7 @@ pub use vocabulary::MIN_TOKENS;
 
 use crate::checkpoint::Checkpoint;
 use crate::gguf::write::{GgufWriteError, GgufWriter, WriteTensor, WriteValue};
+use crate::gguf::write_whole;
 use blocks::BlockMaker;
 use shape::SynthTensor;
 
@@ -105,19 +106,11 @@ pub enum SynthError {
 /// An option out of range, or the file that cannot be written.
 pub fn write(path: &Path, options: &SynthOptions, progress: &mut dyn FnMut(SynthProgress)) -> Result<(), SynthError> {
     let shape = options.shape.resolve(options)?;
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
-    let partial = path.with_file_name(name);
-    let io = |source| SynthError::Io { path: partial.clone(), source };
-    let file = File::create(&partial).map_err(io)?;
-    let result = write_into(file, options, &shape, progress)
-        .map_err(|source| SynthError::Write { path: partial.clone(), source })
-        .and_then(|()| std::fs::rename(&partial, path).map_err(io));
-    if result.is_err() {
-        // The error that matters is the first one; a partial file that cannot be removed changes nothing about it.
-        let _ = std::fs::remove_file(&partial);
-    }
-    result
+    let io = |path, source| SynthError::Io { path, source };
+    write_whole(path, io, |file, partial| {
+        write_into(file, options, &shape, progress)
+            .map_err(|source| SynthError::Write { path: partial.to_path_buf(), source })
+    })
 }
 
 /// Whether `path` is a model that [`write`] wrote, by its name; false also for what cannot be read.
