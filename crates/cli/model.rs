@@ -119,11 +119,6 @@ fn planned(checkpoint: &Checkpoint, devices: &Devices, config: &EngineConfig) ->
     Ok(EngineConfig { kv_memory_bytes: Some(plan.kv_bytes), ..config.clone() })
 }
 
-/// The bounds of a plan: those of `serve` with the same options.
-pub(crate) fn plan_config(model: &ModelArguments, batch: &BatchArguments) -> EngineConfig {
-    batched(model, batch)
-}
-
 /// The part that does not depend on how many share the engine.
 fn loading(arguments: &ModelArguments) -> EngineConfig {
     let device = &arguments.device;
@@ -156,7 +151,8 @@ fn model_id(path: &Path) -> String {
     sconce_hub::display_name(path).unwrap_or_else(stem)
 }
 
-fn batched(model: &ModelArguments, batch: &BatchArguments) -> EngineConfig {
+/// The bounds that these options give.
+pub(crate) fn batched(model: &ModelArguments, batch: &BatchArguments) -> EngineConfig {
     let loading = loading(model);
     let target = batch.step_target_ms.map(|milliseconds| Duration::from_millis(u64::from(milliseconds)));
     EngineConfig {

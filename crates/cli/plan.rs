@@ -6,7 +6,7 @@ use sconce_model::Checkpoint;
 use serde_json::json;
 
 use crate::args::PlanArguments;
-use crate::model::plan_config;
+use crate::model::batched;
 
 /// Prints the plan that `serve` with the same options would take, or refuses as it would.
 pub(crate) fn run(arguments: &PlanArguments) -> Result<()> {
@@ -14,7 +14,7 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<()> {
     let path = named.context("name a GGUF file: sconce plan model.gguf")?;
     let file = Checkpoint::open(path)?;
     let devices = arguments.model.device.devices.open()?;
-    let config = plan_config(&arguments.model, &arguments.batch);
+    let config = batched(&arguments.model, &arguments.batch);
     let plan = MemoryPlan::of(&file, &devices, &config, arguments.memory.map(|bytes| bytes.0))
         .with_context(|| format!("the model {} does not fit", path.display()))?;
     if arguments.json {

@@ -5,12 +5,11 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 use sconce_kernels::WeightType;
 
-use crate::batch::ForwardBatch;
 use crate::checkpoint::Checkpoint;
 use crate::error::ModelError;
 use crate::gguf::TensorInfo;
-use crate::kv_cache::{KvCache, KvCacheDtype};
 use crate::llama::Llama;
+use crate::reading::read_text;
 
 impl Llama {
     /// Looks at every float and scale of `file`, which the model was loaded from, then computes one token and looks at its logits.
@@ -26,20 +25,7 @@ impl Llama {
         file.check_weights()?;
         // A token that the table lacks is refused where it is named; the first stands in for it here.
         let token = if (token as usize) < self.config().vocab_size { token } else { 0 };
-        // A cache with the range of a single: what only a shorter one cannot hold is no fault of the weights.
-        let mut cache = KvCache::allocate(self, 1, 16, KvCacheDtype::Bf16)?;
-        let batch = ForwardBatch {
-            input_ids: vec![token],
-            positions: vec![0],
-            slot_mapping: vec![0],
-            cu_seqlens_q: vec![0, 1],
-            seq_lens_k: vec![1],
-            block_tables: vec![0],
-            cu_blocks: vec![0, 1],
-            logits_rows: vec![0],
-        };
-        let logits = self.forward(&batch, &mut cache)?;
-        if logits.row(0).iter().all(|logit| logit.is_finite()) {
+        if read_text(self, &[token])?.non_finite == 0 {
             return Ok(());
         }
         Err(ModelError::Overflow { token })

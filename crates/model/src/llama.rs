@@ -248,9 +248,8 @@ fn layer_bytes(file: &Checkpoint, layers: usize) -> Vec<u64> {
     let mut bytes = vec![0u64; layers];
     let tied = file.tensor_info("output.weight").is_none();
     for info in file.tensors() {
-        let layer = info.name.strip_prefix("blk.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
         let is_embedding = info.name == "token_embd.weight";
-        let first = if is_embedding { Some(0) } else { layer };
+        let first = if is_embedding { Some(0) } else { info.layer() };
         let last = (info.name == "output.weight" || is_embedding && tied).then(|| layers.saturating_sub(1));
         for place in first.into_iter().chain(last) {
             if let Some(sum) = bytes.get_mut(place) {

@@ -21,7 +21,8 @@ pub struct TextReading {
     pub perplexity: f64,
 }
 
-/// Reads a text of tokens in chunks, with a cache of its own in F32, or on a card in bf16.
+/// Reads a text of tokens in chunks, with a cache of its own in F32, or on a card in bf16: both have the range of a single, so
+/// that what only a shorter type cannot hold is no fault of the model.
 ///
 /// # Errors
 /// What the device reports, or a token that the vocabulary does not have.

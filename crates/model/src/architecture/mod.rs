@@ -1,5 +1,5 @@
 //! What differs between the decoders that share one forward. A new one is a file here and a line in `ALL`; nothing else in the
-//! crate asks for an architecture by name.
+//! forward asks for an architecture by name; `checkpoint/architecture.rs` knows how safetensors folders name them.
 
 mod llama;
 mod mistral3;

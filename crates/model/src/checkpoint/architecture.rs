@@ -1,5 +1,8 @@
 //! `config.json` of the supported architectures in GGUF's keys.
 
+use sconce_kernels::RopePairs;
+
+use crate::architecture::Architecture;
 use crate::error::ModelError;
 use crate::gguf::{Metadata, Value};
 
@@ -59,7 +62,8 @@ pub(super) fn describe(outer: &Settings) -> Result<Described, ModelError> {
     check_activation(settings)?;
     let rotated = rotated_dimensions(settings, head)?;
     let factors = rope::describe(settings, architecture, rotated, &mut metadata)?;
-    let interleaved = matches!(architecture, "llama" | "mistral3").then_some((heads as usize, kv_heads as usize));
+    let neighbours = Architecture::named(architecture).is_some_and(|named| named.pairs == RopePairs::Neighbours);
+    let interleaved = neighbours.then_some((heads as usize, kv_heads as usize));
     let tied = match settings.flag("tie_word_embeddings")? {
         Some(tied) => Some(tied),
         None => outer.flag("tie_word_embeddings")?,

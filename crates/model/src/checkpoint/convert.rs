@@ -9,6 +9,7 @@ use sconce_kernels::{KernelError, Weight, WeightType};
 
 use super::Checkpoint;
 use crate::error::ModelError;
+use crate::gguf::TensorInfo;
 use crate::synth::Quantization;
 
 /// Elements that one thread converts at a time.
@@ -32,9 +33,8 @@ impl Checkpoint {
     /// F16 where not even that fits; those matrices are named in the list.
     #[must_use]
     pub fn quantized(mut self, quantization: Quantization) -> (Self, Vec<Fallback>) {
-        let layer = |name: &str| name.strip_prefix("blk.").and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
-        let layers =
-            self.tensors.iter().filter_map(|info| layer(&info.name)).max().map_or(0, |last| last.saturating_add(1));
+        let layers = self.tensors.iter().filter_map(TensorInfo::layer).max().map_or(0, |last| last.saturating_add(1));
+        let layers = u32::try_from(layers).unwrap_or(u32::MAX);
         let mut fallbacks = Vec::new();
         for (info, place) in self.tensors.iter_mut().zip(&self.places) {
             let inputs = info.dimensions[0];

@@ -51,7 +51,6 @@ pub(super) fn describe(
             Ok(Vec::new())
         }
         "yarn" => {
-            factor()?;
             copy("factor", "factor")?;
             copy("beta_fast", "yarn_beta_fast")?;
             copy("beta_slow", "yarn_beta_slow")?;

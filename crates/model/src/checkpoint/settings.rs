@@ -65,12 +65,12 @@ impl Settings {
     }
 
     /// All pairs of an object of strings.
-    pub(super) fn text_pairs(&self) -> Result<Vec<(&str, &str)>, ModelError> {
-        let pair = |(key, value): (&'_ String, &'_ Value)| (key.clone(), value.is_string());
-        if let Some((key, _)) = self.values.iter().map(pair).find(|(_, is_text)| !is_text) {
-            return Err(self.wrong(format!("{key} must be a string")));
-        }
-        Ok(self.values.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect())
+    pub(super) fn text_pairs<'a>(&'a self) -> Result<Vec<(&'a str, &'a str)>, ModelError> {
+        let pair = |(key, value): (&'a String, &'a Value)| match value.as_str() {
+            Some(text) => Ok((key.as_str(), text)),
+            None => Err(self.wrong(format!("{key} must be a string"))),
+        };
+        self.values.iter().map(pair).collect()
     }
 
     /// The error of this file.

@@ -34,6 +34,11 @@ pub struct TensorInfo {
 }
 
 impl TensorInfo {
+    /// The layer that the tensor belongs to, by its name `blk.LAYER.…`.
+    pub(crate) fn layer(&self) -> Option<usize> {
+        self.name.strip_prefix("blk.")?.split('.').next()?.parse().ok()
+    }
+
     /// Whether the tensor has this shape, whatever ones stand at its end.
     pub(crate) fn has_shape(&self, expected: &[usize]) -> bool {
         self.dimensions == significant(expected)
