@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sconce_text::{Special, Tokenizer, VocabularyModel, VocabularySpec};
+use sconce_text::{SpacePrefix, Special, Strip, Tokenizer, VocabularyModel, VocabularySpec};
 
 /// Takes the bytes apart: one for choices, then entries that end at zero bytes, lists apart by empty entries, the text last.
 fn parts(bytes: &[u8]) -> Option<(VocabularySpec, String)> {
@@ -31,7 +31,10 @@ fn parts(bytes: &[u8]) -> Option<(VocabularySpec, String)> {
         unknown: number(3),
         add_bos: bit(1).then_some(bit(2)),
         add_eos: bit(3).then_some(true),
-        add_space_prefix: bit(4).then_some(bit(5)),
+        space_prefix: bit(4).then_some(if bit(5) { SpacePrefix::First } else { SpacePrefix::Never }),
+        ignore_merges: None,
+        nfc: bit(5).then_some(bit(4)),
+        strips: number(0).map(|id| Strip { id, left: bit(4), right: bit(5) }).into_iter().collect(),
     };
     Some((spec, text))
 }

@@ -3,7 +3,7 @@
 
 use sconce_model::gguf::write::WriteValue;
 use sconce_model::{Checkpoint, Metadata, ModelError};
-use sconce_text::{HuggingFaceTokenizer, VocabularyModel, VocabularySpec};
+use sconce_text::{HuggingFaceTokenizer, SpacePrefix, Strip, VocabularyModel, VocabularySpec};
 
 use crate::config::EngineError;
 
@@ -71,7 +71,7 @@ pub fn vocabulary_keys(checkpoint: &Checkpoint) -> Result<Vec<(String, WriteValu
     let flags = [
         ("add_bos_token", vocabulary.add_bos),
         ("add_eos_token", vocabulary.add_eos),
-        ("add_space_prefix", vocabulary.add_space_prefix),
+        ("add_space_prefix", vocabulary.space_prefix.map(|prefix| prefix != SpacePrefix::Never)),
     ];
     for (name, flag) in flags {
         if let Some(flag) = flag {
@@ -115,6 +115,23 @@ fn of_keys(metadata: &Metadata) -> Result<VocabularySpec, EngineError> {
         unknown: id("unknown_token_id")?,
         add_bos: flag("add_bos_token")?,
         add_eos: flag("add_eos_token")?,
-        add_space_prefix: flag("add_space_prefix")?,
+        space_prefix: flag("add_space_prefix")?.map(|add| if add { SpacePrefix::Every } else { SpacePrefix::Never }),
+        ignore_merges: None,
+        nfc: None,
+        strips: strips_of_keys(metadata, model)?,
     })
+}
+
+/// Phi 3's special tokens take the white space behind them along, all but three; its files have no key that says so.
+fn strips_of_keys(metadata: &Metadata, model: VocabularyModel) -> Result<Vec<Strip>, EngineError> {
+    let architecture = metadata.str_opt("general.architecture").map_err(ModelError::from)?;
+    if architecture != Some("phi3") || model != VocabularyModel::SentencePiece {
+        return Ok(Vec::new());
+    }
+    let tokens = metadata.str_array_opt("tokenizer.ggml.tokens").map_err(ModelError::from)?;
+    let kinds = metadata.i32_array_opt("tokenizer.ggml.token_type").map_err(ModelError::from)?.unwrap_or_default();
+    let special = |kind: i32| matches!(kind, 2..=4);
+    let named = (0..).zip(tokens.into_iter().flat_map(|tokens| tokens.iter())).zip(kinds);
+    let strips = named.filter(|((_, text), kind)| special(*kind) && !["<unk>", "<s>", "<|endoftext|>"].contains(text));
+    Ok(strips.map(|((id, _), _)| Strip { id, left: false, right: true }).collect())
 }

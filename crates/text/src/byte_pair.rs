@@ -1,12 +1,15 @@
 //! Byte-level BPE: inside each word of the pre-tokenizer, bytes join in the order of the merges.
 //! Special tokens are cut out before the text arrives here.
 
+use std::borrow::Cow;
+
 use rustc_hash::FxHashMap;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use crate::byte_alphabet;
 use crate::merge::{Join, Merger};
 use crate::pre_tokenizer::PreTokenizer;
-use crate::vocabulary::{TokenizerError, Vocabulary};
+use crate::vocabulary::{TokenizerError, Vocabulary, VocabularySpec};
 
 /// The tables of a byte-level BPE vocabulary.
 #[derive(Debug)]
@@ -24,9 +27,9 @@ impl BytePair {
     pub(crate) fn new(
         vocabulary: &Vocabulary,
         pre_tokenizer: PreTokenizer,
-        merges: &[String],
-        unknown: Option<u32>,
+        spec: &VocabularySpec,
     ) -> Result<Self, TokenizerError> {
+        let (merges, unknown) = (&spec.merges, spec.unknown);
         if merges.is_empty() {
             return Err(TokenizerError::MergesMissing);
         }
@@ -65,6 +68,11 @@ impl BytePair {
 
     /// Appends the ids of a text.
     pub(crate) fn encode(&self, text: &str, merger: &mut Merger, ids: &mut Vec<u32>) {
+        let composed = match self.pre_tokenizer.composes {
+            true if !is_nfc(text) => Cow::Owned(text.nfc().collect::<String>()),
+            _ => Cow::Borrowed(text),
+        };
+        let text = composed.as_ref();
         for word in self.pre_tokenizer.split(text) {
             let bytes = &text.as_bytes()[word];
             match (self.words.get(bytes), bytes) {

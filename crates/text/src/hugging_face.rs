@@ -3,13 +3,13 @@
 
 use serde_json::Value;
 
-use crate::vocabulary::{TokenizerError, VocabularyModel, VocabularySpec, byte_of};
+use crate::vocabulary::{SpacePrefix, Strip, TokenizerError, VocabularyModel, VocabularySpec, byte_of};
 
 /// Ids that a vocabulary may have. The largest published ones stay below a third of a million.
 const TOKENS_LIMIT: u64 = 1 << 22;
 
 /// The patterns of the families, as their files spell them, with the name of each in GGUF.
-const PATTERNS: [(&str, &str); 3] = [
+const PATTERNS: [(&str, &str); 4] = [
     (
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
         "llama-bpe",
@@ -22,7 +22,14 @@ const PATTERNS: [(&str, &str); 3] = [
         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
         "tekken",
     ),
+    (
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        "gpt-4o",
+    ),
 ];
+
+/// How a space is written in a token.
+const SPACE: &str = "\u{2581}";
 
 /// What a folder's tokenizer files say.
 #[derive(Debug, Clone)]
@@ -75,6 +82,7 @@ struct Source {
 struct Tokens {
     texts: Vec<Option<String>>,
     types: Vec<i32>,
+    strips: Vec<Strip>,
 }
 
 const NORMAL: i32 = 1;
@@ -137,7 +145,10 @@ impl Source {
             unknown: tokens.id_of(unknown),
             add_bos: Some(adds_bos && tokens.id_of(bos.as_deref()).is_some()),
             add_eos: config["add_eos_token"].as_bool(),
-            add_space_prefix: sentence_piece.then(|| self.prepends_space()),
+            space_prefix: if sentence_piece { Some(self.space_prefix(&tokens)?) } else { None },
+            ignore_merges: model["ignore_merges"].as_bool(),
+            nfc: if sentence_piece { None } else { Some(self.composes()?) },
+            strips: tokens.strips,
             token_types: tokens.types.clone(),
             // Ids that no token has are filled, so that the others keep theirs.
             tokens: (0..).zip(tokens.texts).map(|(id, text)| text.unwrap_or_else(|| format!("[PAD{id}]"))).collect(),
@@ -146,7 +157,7 @@ impl Source {
 
     /// Every token: the model's, then the added ones, which say what they are for.
     fn tokens(&self, sentence_piece: bool) -> Result<Tokens, TokenizerError> {
-        let mut tokens = Tokens { texts: Vec::new(), types: Vec::new() };
+        let mut tokens = Tokens { texts: Vec::new(), types: Vec::new(), strips: Vec::new() };
         let Some(vocabulary) = self.json["model"]["vocab"].as_object() else {
             return self.refuse("model.vocab", "must be an object from tokens to ids");
         };
@@ -174,6 +185,10 @@ impl Source {
                 false => USER_DEFINED,
             };
             tokens.put(id as usize, text, kind);
+            let (left, right) = (added["lstrip"] == true, added["rstrip"] == true);
+            if left || right {
+                tokens.strips.push(Strip { id: id as u32, left, right });
+            }
         }
         Ok(tokens)
     }
@@ -208,6 +223,9 @@ impl Source {
         let mut digits = false;
         for step in &steps {
             match step["type"].as_str() {
+                Some("ByteLevel") if step["add_prefix_space"] == true => {
+                    return self.refuse("pre_tokenizer", "ByteLevel: add_prefix_space is not supported");
+                }
                 Some("ByteLevel") if step["use_regex"] == false => {}
                 Some("ByteLevel") => name = name.or(Some(if digits { "smollm" } else { "gpt-2" })),
                 Some("Digits") if step["individual_digits"] == true => digits = true,
@@ -222,22 +240,49 @@ impl Source {
             }
         }
         match name {
+            // Where merges come first, the same pattern has another name.
+            Some("llama-bpe") if self.json["model"]["ignore_merges"] != true => Ok("dbrx".to_owned()),
             Some(name) => Ok(name.to_owned()),
             None => self.refuse("pre_tokenizer", "is missing, and byte-level BPE needs one"),
         }
     }
 
-    /// Whether a text gets a space in front: a normalizer or a pre-tokenizer does it.
-    fn prepends_space(&self) -> bool {
-        let normalizers = sequence(&self.json["normalizer"], "normalizers");
-        let pre_tokenizers = sequence(&self.json["pre_tokenizer"], "pretokenizers");
-        normalizers.iter().any(|step| step["type"] == "Prepend")
-            || pre_tokenizers.iter().any(|step| {
-                let always = step["prepend_scheme"]
-                    .as_str()
-                    .map_or(step["add_prefix_space"] != false, |scheme| scheme != "never");
-                step["type"] == "Metaspace" && always
-            })
+    /// Whether byte-level text is composed first: of all normalizers only NFC is known.
+    fn composes(&self) -> Result<bool, TokenizerError> {
+        let steps = sequence(&self.json["normalizer"], "normalizers");
+        match steps.iter().find(|step| step["type"] != "NFC") {
+            Some(step) => self.refuse("normalizer", format!("{} is not supported", quoted(step))),
+            None => Ok(!steps.is_empty()),
+        }
+    }
+
+    /// Which stretches of text get a space in front: a normalizer or a pre-tokenizer says it.
+    fn space_prefix(&self, tokens: &Tokens) -> Result<SpacePrefix, TokenizerError> {
+        let mut prefix = SpacePrefix::Never;
+        for step in sequence(&self.json["normalizer"], "normalizers") {
+            match step["type"].as_str() {
+                Some("Prepend") if step["prepend"] == SPACE => prefix = SpacePrefix::Every,
+                Some("Replace") if step["pattern"]["String"] == " " && step["content"] == SPACE => {}
+                _ => return self.refuse("normalizer", format!("{} is not supported", quoted(step))),
+            }
+        }
+        for step in sequence(&self.json["pre_tokenizer"], "pretokenizers") {
+            let scheme = step["prepend_scheme"].as_str();
+            match (step["type"].as_str(), scheme) {
+                (Some("Metaspace"), Some("first")) => prefix = SpacePrefix::First,
+                (Some("Metaspace"), Some("never")) => {}
+                (Some("Metaspace"), None) if step["add_prefix_space"] == false => {}
+                (Some("Metaspace"), Some("always") | None) => prefix = SpacePrefix::Missing,
+                _ => return self.refuse("pre_tokenizer", format!("{} is not supported", quoted(step))),
+            }
+            // Split at spaces, words cannot join; that makes no difference where no token goes on behind a space.
+            let goes_on = |text: &String| text.char_indices().skip(1).any(|(at, _)| text[at..].starts_with(SPACE));
+            if step["split"] != false && tokens.texts.iter().flatten().any(goes_on) {
+                return self
+                    .refuse("pre_tokenizer", "Metaspace: split is not supported, since tokens hold several words");
+            }
+        }
+        Ok(prefix)
     }
 
     /// Whether the template of a single text begins with BOS; without a template nothing is added.

@@ -20,4 +20,4 @@ pub use detokenizer::{Detokenizer, Piece};
 pub use hugging_face::HuggingFaceTokenizer;
 pub use template::{ChatTemplate, Conversation, TemplateError};
 pub use tokenizer::{Special, Tokenizer};
-pub use vocabulary::{TokenizerError, VocabularyModel, VocabularySpec};
+pub use vocabulary::{SpacePrefix, Strip, TokenizerError, VocabularyModel, VocabularySpec};

@@ -8,11 +8,12 @@ use regex::Regex;
 use crate::vocabulary::TokenizerError;
 
 /// Names that `tokenizer.ggml.pre` may have, as an error tells them.
-const SUPPORTED: &str = "default, gpt-2, llama-bpe, llama3, llama-v3, tekken, qwen2, smollm";
+const SUPPORTED: &str = "default, gpt-2, llama-bpe, llama3, llama-v3, dbrx, gpt-4o, tekken, qwen2, smollm";
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+";
 const LLAMA3: &str = r"'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+";
 const QWEN2: &str = r"'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+";
+const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+";
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+";
 
 /// Which runs of white space leave their last character to the word that follows.
@@ -44,6 +45,8 @@ pub(crate) struct PreTokenizer {
     pub(crate) whole_words_first: bool,
     /// Whether a vocabulary of this family that does not say so begins its texts with BOS.
     pub(crate) adds_bos: bool,
+    /// Text is composed (NFC) before it is split.
+    pub(crate) composes: bool,
 }
 
 impl PreTokenizer {
@@ -62,6 +65,8 @@ impl PreTokenizer {
             ),
             "gpt-2" => (&[(GPT2, GiveBack::Always)], false),
             "llama-bpe" | "llama3" | "llama-v3" => (&[(LLAMA3, GiveBack::UnlessLineEnd)], true),
+            "dbrx" => (&[(LLAMA3, GiveBack::UnlessLineEnd)], false),
+            "gpt-4o" => (&[(GPT4O, GiveBack::UnlessLineEnd)], false),
             "tekken" => (&[(TEKKEN, GiveBack::UnlessLineEnd)], true),
             "qwen2" => (&[(QWEN2, GiveBack::UnlessLineEnd)], false),
             "smollm" => (&[(r"\p{N}", GiveBack::Never), (GPT2, GiveBack::Always)], false),
@@ -75,7 +80,7 @@ impl PreTokenizer {
             Err(error) => Err(TokenizerError::Matcher { what: "pre-tokenizer's pattern", message: error.to_string() }),
         };
         let passes = patterns.iter().map(compile).collect::<Result<_, _>>()?;
-        Ok(Self { passes, whole_words_first: family, adds_bos: family })
+        Ok(Self { passes, whole_words_first: family, adds_bos: family, composes: name == "qwen2" })
     }
 
     /// The words of a text in order; together they are the text.
@@ -165,6 +170,15 @@ mod tests {
     fn tekken_breaks_where_capitals_begin() {
         assert_eq!(words("tekken", "helloWorld ABCdef"), ["hello", "World", " ABCdef"]);
         assert_eq!(words("qwen2", "helloWorld"), ["helloWorld"]);
+    }
+
+    #[test]
+    fn gpt_4o_keeps_what_is_left_out_with_its_word() {
+        assert_eq!(
+            words("gpt-4o", "helloWorld isn't 1234 a/\n"),
+            ["hello", "World", " isn't", " ", "123", "4", " a", "/\n"]
+        );
+        assert_eq!(words("dbrx", "isn't"), ["isn", "'t"]);
     }
 
     #[test]

@@ -4,12 +4,13 @@
 use std::borrow::Cow;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use rustc_hash::FxHashMap;
 
 use crate::byte_pair::BytePair;
 use crate::merge::Merger;
 use crate::pre_tokenizer::PreTokenizer;
 use crate::sentencepiece::SentencePiece;
-use crate::vocabulary::{TokenKind, TokenizerError, Vocabulary, VocabularyModel, VocabularySpec};
+use crate::vocabulary::{SpacePrefix, Strip, TokenKind, TokenizerError, Vocabulary, VocabularyModel, VocabularySpec};
 
 /// Most special tokens of a vocabulary; the largest published ones have some thousands.
 const SPECIAL_TOKENS_LIMIT: usize = 65_536;
@@ -60,7 +61,7 @@ pub struct Tokenizer {
 
 #[derive(Debug)]
 enum Model {
-    SentencePiece { model: SentencePiece, space_prefix: bool },
+    SentencePiece { model: SentencePiece, space_prefix: SpacePrefix },
     BytePair(BytePair),
 }
 
@@ -74,17 +75,21 @@ impl Tokenizer {
         let (model, bos_by_default) = match spec.model {
             VocabularyModel::SentencePiece => {
                 let model = SentencePiece::new(&vocabulary, &spec.scores, spec.unknown)?;
-                (Model::SentencePiece { model, space_prefix: spec.add_space_prefix.unwrap_or(true) }, true)
+                let space_prefix = spec.space_prefix.unwrap_or(SpacePrefix::Every);
+                (Model::SentencePiece { model, space_prefix }, true)
             }
             VocabularyModel::BytePairEncoding => {
-                let pre_tokenizer = PreTokenizer::new(spec.pre_tokenizer.as_deref())?;
-                let model = BytePair::new(&vocabulary, pre_tokenizer, &spec.merges, spec.unknown)?;
+                let mut pre_tokenizer = PreTokenizer::new(spec.pre_tokenizer.as_deref())?;
+                pre_tokenizer.whole_words_first = spec.ignore_merges.unwrap_or(pre_tokenizer.whole_words_first);
+                pre_tokenizer.composes = spec.nfc.unwrap_or(pre_tokenizer.composes);
+                let model = BytePair::new(&vocabulary, pre_tokenizer, &spec)?;
                 let adds_bos = model.adds_bos();
                 (Model::BytePair(model), adds_bos)
             }
         };
-        let ordinary = SpecialTokens::new(&vocabulary, |kind| kind == TokenKind::UserDefined)?;
-        let special = SpecialTokens::new(&vocabulary, |kind| {
+        let strips = &spec.strips;
+        let ordinary = SpecialTokens::new(&vocabulary, strips, |kind| kind == TokenKind::UserDefined)?;
+        let special = SpecialTokens::new(&vocabulary, strips, |kind| {
             matches!(kind, TokenKind::UserDefined | TokenKind::Control | TokenKind::Unknown)
         })?;
         Ok(Self {
@@ -106,7 +111,7 @@ impl Tokenizer {
     pub fn disarm<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut disarmed = String::new();
         let mut position = 0;
-        for (start, end, id) in self.special.find(text) {
+        for Found { start, end, id, .. } in self.special.find(text) {
             let ordinary = self.vocabulary.kind(id) == Some(TokenKind::UserDefined);
             if ordinary && !self.end_of_generation.contains(&id) {
                 continue;
@@ -139,27 +144,28 @@ impl Tokenizer {
         let mut merger = Merger::default();
         let tokens = if special.parse_special { &self.special } else { &self.ordinary };
         let mut position = 0;
-        for (start, end, id) in tokens.find(text) {
+        for Found { start, end, id, strips } in tokens.find(text) {
+            let (start, end) = strips.widen(text, position, start, end);
             if start > position {
-                self.encode_plain(&text[position..start], &mut merger, &mut ids);
+                self.encode_plain(&text[position..start], position == 0, &mut merger, &mut ids);
             }
             if !(start == 0 && begun == Some(id)) {
                 ids.push(id);
             }
-            position = end;
+            position = end.max(position);
         }
         if position < text.len() {
-            self.encode_plain(&text[position..], &mut merger, &mut ids);
+            self.encode_plain(&text[position..], position == 0, &mut merger, &mut ids);
         }
         ids
     }
 
-    fn encode_plain(&self, text: &str, merger: &mut Merger, ids: &mut Vec<u32>) {
+    /// A stretch of plain text, which begins the whole text or follows a special token.
+    fn encode_plain(&self, text: &str, is_first: bool, merger: &mut Merger, ids: &mut Vec<u32>) {
         match &self.model {
             Model::SentencePiece { model, space_prefix } => {
                 let mut escaped = String::with_capacity(text.len() + text.len() / 4 + 3);
-                // A stretch of plain text is at the start or follows a special token; either way it gets its space.
-                if *space_prefix {
+                if space_prefix.applies(text, is_first) {
                     escaped.push('\u{2581}');
                 }
                 escaped.extend(text.chars().map(|character| if character == ' ' { '\u{2581}' } else { character }));
@@ -184,10 +190,12 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32]) -> String {
         let text = self.decode_continuation(ids);
         match &self.model {
-            Model::SentencePiece { space_prefix: true, .. } => match text.strip_prefix(' ') {
-                Some(rest) => rest.to_owned(),
-                None => text,
-            },
+            Model::SentencePiece { space_prefix, .. } if *space_prefix != SpacePrefix::Never => {
+                match text.strip_prefix(' ') {
+                    Some(rest) => rest.to_owned(),
+                    None => text,
+                }
+            }
             _ => text,
         }
     }
@@ -246,15 +254,48 @@ fn end_of_generation(vocabulary: &Vocabulary, spec: &VocabularySpec) -> Vec<u32>
 #[derive(Debug)]
 struct SpecialTokens {
     matcher: Option<AhoCorasick>,
-    ids: Vec<u32>,
+    /// Of each pattern.
+    tokens: Vec<(u32, Strips)>,
+}
+
+/// A special token in a text.
+struct Found {
+    start: usize,
+    end: usize,
+    id: u32,
+    strips: Strips,
+}
+
+/// On which sides a token takes white space along.
+#[derive(Debug, Clone, Copy, Default)]
+struct Strips {
+    left: bool,
+    right: bool,
+}
+
+impl Strips {
+    /// The range of a token with the white space that belongs to it; nothing before `position` does.
+    fn widen(self, text: &str, position: usize, start: usize, end: usize) -> (usize, usize) {
+        let before = text.get(position..start).unwrap_or_default();
+        let start = if self.left { position.max(position + before.trim_end().len()).min(start) } else { start };
+        let end = if self.right { text.len() - text[end..].trim_start().len() } else { end };
+        (start, end)
+    }
 }
 
 impl SpecialTokens {
-    fn new(vocabulary: &Vocabulary, wanted: impl Fn(TokenKind) -> bool) -> Result<Self, TokenizerError> {
+    fn new(
+        vocabulary: &Vocabulary,
+        strips: &[Strip],
+        wanted: impl Fn(TokenKind) -> bool,
+    ) -> Result<Self, TokenizerError> {
         let chosen = vocabulary.iter().filter(|(_, text, kind)| wanted(*kind) && !text.is_empty());
-        let (ids, texts): (Vec<u32>, Vec<&str>) = chosen.map(|(id, text, _)| (id, text)).unzip();
+        let strips: FxHashMap<u32, Strips> =
+            strips.iter().map(|&Strip { id, left, right }| (id, Strips { left, right })).collect();
+        let with_strips = |id| (id, strips.get(&id).copied().unwrap_or_default());
+        let (tokens, texts): (Vec<_>, Vec<&str>) = chosen.map(|(id, text, _)| (with_strips(id), text)).unzip();
         if texts.is_empty() {
-            return Ok(Self { matcher: None, ids });
+            return Ok(Self { matcher: None, tokens });
         }
         let (count, bytes) = (texts.len(), texts.iter().map(|text| text.len()).sum());
         if count > SPECIAL_TOKENS_LIMIT || bytes > SPECIAL_BYTES_LIMIT {
@@ -267,12 +308,15 @@ impl SpecialTokens {
             .match_kind(MatchKind::LeftmostLongest)
             .build(&texts)
             .map_err(|error| TokenizerError::Matcher { what: "set of special tokens", message: error.to_string() })?;
-        Ok(Self { matcher: Some(matcher), ids })
+        Ok(Self { matcher: Some(matcher), tokens })
     }
 
-    /// Start, end and id of each, in order, not overlapping.
-    fn find<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, usize, u32)> + 'a {
+    /// Each, in order, not overlapping.
+    fn find<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Found> + 'a {
         let found = self.matcher.iter().flat_map(move |matcher| matcher.find_iter(text));
-        found.map(|found| (found.start(), found.end(), self.ids[found.pattern().as_usize()]))
+        found.map(|found| {
+            let (id, strips) = self.tokens[found.pattern().as_usize()];
+            Found { start: found.start(), end: found.end(), id, strips }
+        })
     }
 }

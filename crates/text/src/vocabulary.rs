@@ -38,8 +38,51 @@ pub struct VocabularySpec {
     pub add_bos: Option<bool>,
     /// Whether a whole text ends with `eos`. Encoding never appends it, since a prompt is continued.
     pub add_eos: Option<bool>,
-    /// SentencePiece: whether a text gets a leading space; absent means yes.
-    pub add_space_prefix: Option<bool>,
+    /// SentencePiece: which stretches of plain text get a leading space; absent means every one.
+    pub space_prefix: Option<SpacePrefix>,
+    /// Byte-level BPE: whether a word that is a token is that token, whatever the merges say; absent means what the
+    /// pre-tokenizer's family does.
+    pub ignore_merges: Option<bool>,
+    /// Byte-level BPE: whether text is composed (Unicode's NFC) first; absent means what the pre-tokenizer's family does.
+    pub nfc: Option<bool>,
+    /// Special tokens that take white space around them along.
+    pub strips: Vec<Strip>,
+}
+
+/// Where a leading space is put: a stretch of plain text begins the text or follows a special token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpacePrefix {
+    /// Nowhere.
+    Never,
+    /// Before the text, where neither a special token nor a space begins it.
+    First,
+    /// Before every stretch that no space begins.
+    Missing,
+    /// Before every stretch of plain text.
+    Every,
+}
+
+impl SpacePrefix {
+    /// Whether a stretch gets a space.
+    pub(crate) fn applies(self, stretch: &str, is_first: bool) -> bool {
+        match self {
+            Self::Never => false,
+            Self::First => is_first && !stretch.starts_with(' '),
+            Self::Missing => !stretch.starts_with(' '),
+            Self::Every => true,
+        }
+    }
+}
+
+/// A special token that, where it is read in a text, is read together with the white space beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strip {
+    /// The token.
+    pub id: u32,
+    /// Whether white space before it belongs to it.
+    pub left: bool,
+    /// Whether white space behind it belongs to it.
+    pub right: bool,
 }
 
 /// Why a vocabulary cannot be used.
@@ -226,6 +269,7 @@ impl Vocabulary {
             ("eos_token_id", spec.eos),
             ("eot_token_id", spec.eot),
             ("unknown_token_id", spec.unknown),
+            ("strips", spec.strips.iter().map(|strip| strip.id).max()),
         ] {
             if let Some(id) = id.filter(|&id| id > last) {
                 return Err(TokenizerError::IdOutOfRange { field, id, last });

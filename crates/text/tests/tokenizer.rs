@@ -62,7 +62,10 @@ fn small_byte_level(pre_tokenizer: &str) -> VocabularySpec {
         unknown: None,
         add_bos: Some(true),
         add_eos: None,
-        add_space_prefix: None,
+        space_prefix: None,
+        ignore_merges: None,
+        nfc: None,
+        strips: Vec::new(),
     }
 }
 

@@ -2,6 +2,8 @@
 //! Python's spellings are in `python`, dates in `strftime`. Knows no token and no HTTP.
 
 mod python;
+mod source;
+mod stack;
 mod strftime;
 
 use std::io::{self, Write};
@@ -11,12 +13,11 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, context};
 
-/// Instructions that one rendering may take. A conversation of a thousand messages takes some hundred thousand.
-const FUEL: u64 = 20_000_000;
+/// Steps that one rendering may take: an instruction, or 64 bytes of text made. A conversation of a thousand messages
+/// takes some hundred thousand.
+const FUEL: u64 = 1_000_000;
 /// Bytes that one rendering may write.
-const OUTPUT_LIMIT_BYTES: usize = 32 << 20;
-/// Bytes of a template's source.
-const SOURCE_LIMIT_BYTES: usize = 1 << 20;
+const OUTPUT_LIMIT_BYTES: usize = 16 << 20;
 const NAME: &str = "chat_template";
 
 /// Why a template could not be compiled or rendered.
@@ -28,6 +29,14 @@ pub enum TemplateError {
         /// Bytes given.
         bytes: usize,
         /// Bytes allowed.
+        limit: usize,
+    },
+    /// A tag of the source has more tokens than one may have.
+    #[error("line {line} of the chat template is in a tag of more than {limit} tokens")]
+    TagTooLong {
+        /// Line of the source, from 1.
+        line: usize,
+        /// Tokens allowed.
         limit: usize,
     },
     /// The source is not a template.
@@ -64,6 +73,15 @@ pub enum TemplateError {
         /// Bytes allowed.
         limit: usize,
     },
+    /// The system gave no thread to compile or render on.
+    #[error("no thread for the chat template ({message}); allow the process more threads or address space")]
+    NoThread {
+        /// The system's words.
+        message: String,
+    },
+    /// The template engine panicked, which is a defect of its own.
+    #[error("the template engine failed on the chat template; its words are in the log")]
+    Engine,
 }
 
 /// What a template is given.
@@ -92,29 +110,9 @@ impl ChatTemplate {
     /// begins with `bos` is to be encoded with special tokens parsed; the tokenizer then adds no second one.
     ///
     /// # Errors
-    /// [`TemplateError::Syntax`] with the line, or [`TemplateError::SourceTooLong`].
+    /// [`TemplateError::Syntax`] and [`TemplateError::TagTooLong`] with the line, or [`TemplateError::SourceTooLong`].
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self, TemplateError> {
-        if source.len() > SOURCE_LIMIT_BYTES {
-            return Err(TemplateError::SourceTooLong { bytes: source.len(), limit: SOURCE_LIMIT_BYTES });
-        }
-        let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|error| syntax_error(&error))?);
-        environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        environment.set_fuel(Some(FUEL));
-        environment.set_recursion_limit(100);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.set_formatter(|out, _, value| Ok(out.write_str(&python::text(value)?)?));
-        environment.add_filter("tojson", |value: &Value, indent: Option<Value>, options: Kwargs| {
-            python::to_json(value, indent, &options)
-        });
-        environment.add_filter("string", |value: &Value| python::text(value));
-        environment.add_function("raise_exception", |message: &str| -> Result<Value, Error> {
-            let raised = Raised(message.to_owned());
-            Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(raised))
-        });
-        environment.add_template_owned(NAME, without_generation_marks(source)).map_err(|error| syntax_error(&error))?;
+        let environment = stack::on_a_large_stack(|| compile(source))?;
         Ok(Self { environment, bos: bos.to_owned(), eos: eos.to_owned() })
     }
 
@@ -132,6 +130,11 @@ impl ChatTemplate {
     /// # Errors
     /// As [`Self::render`].
     pub fn render_at(&self, conversation: &Conversation, now_seconds: u64) -> Result<String, TemplateError> {
+        stack::on_a_large_stack(|| self.render_here(conversation, now_seconds))
+    }
+
+    /// Renders on the caller's stack; no value of the engine leaves it.
+    fn render_here(&self, conversation: &Conversation, now_seconds: u64) -> Result<String, TemplateError> {
         let messages: Vec<_> = conversation.messages.iter().map(with_parsed_arguments).collect();
         let now = Value::from_function(move |format: &str| strftime::format_utc(format, now_seconds));
         let defaults = context! {
@@ -152,6 +155,35 @@ impl ChatTemplate {
             Err(error) => Err(render_error(&error)),
         }
     }
+}
+
+/// The engine with everything that transformers gives a template, and the template in it.
+fn compile(source: &str) -> Result<Environment<'static>, TemplateError> {
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    let syntax = syntax.map_err(|error| syntax_error(&error))?;
+    let source = source::without_generation_marks(source);
+    source::check(&source, syntax.clone())?;
+    environment.set_syntax(syntax);
+    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(100);
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_formatter(|out, _, value| Ok(out.write_str(&python::text(value)?)?));
+    environment.add_filter("tojson", |value: &Value, indent: Option<Value>, options: Kwargs| {
+        python::to_json(value, indent, &options)
+    });
+    // What they write of a nested value grows with the square of its depth, and takes no fuel.
+    environment.remove_filter("pprint");
+    environment.remove_global("debug");
+    environment.add_filter("string", |value: &Value| python::text(value));
+    environment.add_function("raise_exception", |message: &str| -> Result<Value, Error> {
+        let raised = Raised(message.to_owned());
+        Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(raised))
+    });
+    environment.add_template_owned(NAME, source).map_err(|error| syntax_error(&error))?;
+    Ok(environment)
 }
 
 /// What a template said with `raise_exception`.
@@ -207,27 +239,6 @@ fn describe(error: &Error) -> String {
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),
     }
-}
-
-/// transformers marks the assistant's words with `{% generation %}` for training; here the marks mean nothing.
-fn without_generation_marks(source: &str) -> String {
-    let mut rest = source;
-    let mut result = String::with_capacity(source.len());
-    while let Some(start) = rest.find("{%") {
-        let (before, tag) = rest.split_at(start);
-        result.push_str(before);
-        let end = tag.find("%}").map_or(tag.len(), |end| end + 2);
-        let (tag, after) = tag.split_at(end);
-        let word = tag.trim_start_matches("{%").trim_end_matches("%}").trim_matches(['-', '+']).trim();
-        match word {
-            "generation" => result.push_str(&tag.replace("generation", "if true")),
-            "endgeneration" => result.push_str(&tag.replace("endgeneration", "endif")),
-            _ => result.push_str(tag),
-        }
-        rest = after;
-    }
-    result.push_str(rest);
-    result
 }
 
 /// OpenAI sends the arguments of a tool call as JSON text; templates index them. Text that is not an object stays text.

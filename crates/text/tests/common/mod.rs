@@ -64,7 +64,10 @@ pub fn small_sentencepiece() -> VocabularySpec {
         unknown: Some(0),
         add_bos: None,
         add_eos: None,
-        add_space_prefix: None,
+        space_prefix: None,
+        ignore_merges: None,
+        nfc: None,
+        strips: Vec::new(),
     }
 }
 
@@ -160,5 +163,22 @@ impl Reader<'_> {
             }
             kind => Read::Number(self.number(kind)),
         }
+    }
+}
+
+/// Splitmix64 (Vigna): the same numbers on every machine.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Below `bound`, which is not zero.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
     }
 }
