@@ -41,6 +41,7 @@ struct RopeKvWriteArguments {
     const float* cosines;     // [rows, pairs]
     const float* sines;       // [rows, pairs]
     const uint32_t* slots;    // [rows]
+    const uint32_t* positions;  // [rows]
     void* rotated;            // [rows, heads * head_dim] of the activations' type
     void* key_cache;          // [slots, kv_heads, head_dim] of the cache's type
     void* value_cache;        // [slots, kv_heads, head_dim]
@@ -51,6 +52,8 @@ struct RopeKvWriteArguments {
     uint32_t halves;          // one where dimensions `i` and `i + pairs` turn together, else neighbours do
     uint32_t paired;          // one where heads are even and pointers aligned, so that two neighbours move at once
     float epsilon;
+    float growth;             // zero, or how queries grow with the logarithm of the periods before their position
+    uint32_t growth_period;   // at least one
 };
 
 // Twos of a head that a lane has: 32 lanes of them are the longest head.
@@ -163,6 +166,11 @@ DEVICE void rope_kv_write(const RopeKvWriteArguments& arguments) {
         }
     }
     if (head.norm != nullptr) normalize(arguments, head.norm, items, values);
+    float growth = 1.0f;
+    if (head.is_query && arguments.growth != 0.0f) {
+        const uint32_t periods = arguments.positions[row] / arguments.growth_period;
+        growth += arguments.growth * logf(static_cast<float>(periods) + 1.0f);
+    }
     UNROLL
     for (int i = 0; i < LANE_TWOS; ++i) {
         const uint32_t item = lane + 32 * i;
@@ -175,6 +183,7 @@ DEVICE void rope_kv_write(const RopeKvWriteArguments& arguments) {
         }
         const Two two = two_of(arguments, item);
         if (head.is_query) {
+            turned = {turned.first * growth, turned.second * growth};
             store_two(static_cast<T*>(arguments.rotated) + head.start, two, turned);
         } else {
             C* const cache = static_cast<C*>(head.turns ? arguments.key_cache : arguments.value_cache);

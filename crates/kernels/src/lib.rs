@@ -41,7 +41,7 @@ pub use indices::Indices;
 pub use placed::PlacedStep;
 pub use quant_matmul::quant_matmul;
 pub use rms_norm::{Normed, rms_norm};
-pub use rope::{HeadNorms, Projections, RopeFrequencies, RopePairs, RopeTable, rope_kv_write};
+pub use rope::{HeadNorms, Projections, QueryGrowth, RopeFrequencies, RopePairs, RopeTable, rope_kv_write};
 pub use select_rows::select_rows;
 pub use silu::silu_mul;
 pub use transfer::to_device;

@@ -32,7 +32,7 @@ pub use error::ModelError;
 pub use executor::{Draw, Executor, ExecutorBounds, PendingToken, Step, StepOutcome, Ticket, largest_graph};
 pub use gguf::{GgufError, Metadata};
 pub use kv_cache::{KvCache, KvCacheDtype};
-pub use llama::{Activation, Llama};
+pub use llama::{Activation, Llama, StageSize, stage_sizes};
 pub use logits::Logits;
 pub use reading::{TextReading, read_text};
 pub use sconce_kernels::{BlockCopy, KernelError};

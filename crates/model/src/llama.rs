@@ -243,6 +243,30 @@ impl Llama {
     }
 }
 
+/// What a device gets of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageSize {
+    /// Layers.
+    pub layers: usize,
+    /// Bytes of weights, as the file has them.
+    pub bytes: u64,
+}
+
+/// The stages that [`Llama::load`] cuts the file's model into, from the header alone.
+///
+/// # Errors
+/// When the file is no model that is supported, or has fewer layers than there are devices.
+pub fn stage_sizes(file: &Checkpoint, devices: usize) -> Result<Vec<StageSize>, ModelError> {
+    let layers = LlamaConfig::from_file(file)?.block_count;
+    if devices == 1 {
+        // A tied table is the embedding's and the output's, but lies there once.
+        return Ok(vec![StageSize { layers, bytes: file.tensors().iter().map(|info| info.bytes).sum() }]);
+    }
+    let bytes = layer_bytes(file, layers);
+    let stages = devices::stages(&bytes, devices)?;
+    Ok(stages.into_iter().map(|range| StageSize { layers: range.len(), bytes: bytes[range].iter().sum() }).collect())
+}
+
 /// Bytes of each layer's weights, with the embedding's in the first and the output's in the last.
 fn layer_bytes(file: &Checkpoint, layers: usize) -> Vec<u64> {
     let mut bytes = vec![0u64; layers];

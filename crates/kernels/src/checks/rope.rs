@@ -5,7 +5,7 @@ use super::cases::{BatchArrays, CacheShape, Member, NormCase, RopeCase, shuffled
 use super::{Backend, CheckReport, Errors, Random};
 use crate::launch::ElementType;
 use crate::reference;
-use crate::rope::{RopeFrequencies, RopePairs};
+use crate::rope::{QueryGrowth, RopeFrequencies, RopePairs};
 
 const BLOCK_SIZE: usize = 4;
 
@@ -24,6 +24,7 @@ struct Preparation {
     norms: bool,
     pairs: RopePairs,
     magnitude: f32,
+    growth: Option<QueryGrowth>,
 }
 
 pub(super) fn check(backend: &dyn Backend, random: &mut Random) -> Result<CheckReport, String> {
@@ -38,9 +39,17 @@ pub(super) fn check(backend: &dyn Backend, random: &mut Random) -> Result<CheckR
         Ok::<_, String>(())
     };
     for pairs in [RopePairs::Neighbours, RopePairs::Halves] {
-        compare_all(SHAPES, Preparation { biases: false, norms: false, pairs, magnitude: 1.0 })?;
-        for (biases, norms, magnitude) in [(true, false, 1.0), (false, true, 1.25), (true, true, 0.75)] {
-            compare_all(PREPARED, Preparation { biases, norms, pairs, magnitude })?;
+        let plain = Preparation { biases: false, norms: false, pairs, magnitude: 1.0, growth: None };
+        compare_all(SHAPES, plain)?;
+        // Positions reach 902: more than a hundred periods.
+        let growth = Some(QueryGrowth { scale: 0.3, period: 7 });
+        for (biases, norms, magnitude, growth) in [
+            (true, false, 1.0, None),
+            (false, true, 1.25, growth),
+            (true, true, 0.75, None),
+            (false, false, 1.0, growth),
+        ] {
+            compare_all(PREPARED, Preparation { biases, norms, pairs, magnitude, growth })?;
         }
     }
     far_positions(backend, &mut errors)?;
@@ -65,8 +74,9 @@ fn compare(
     let rows = batch.positions.len();
     let factors: Vec<f32> = (0..pairs).map(|pair| 1.0 + pair as f32 / 4.0).collect();
     let per_pair = reference::rope_frequencies(2 * pairs, 500_000.0, 2.0, Some(&factors));
-    let frequencies =
-        RopeFrequencies::new(per_pair, preparation.pairs, preparation.magnitude).map_err(|error| error.to_string())?;
+    let frequencies = RopeFrequencies::new(per_pair, preparation.pairs, preparation.magnitude)
+        .and_then(|frequencies| frequencies.with_query_growth(preparation.growth))
+        .map_err(|error| error.to_string())?;
     let widths = [heads * shape.head_dim, shape.slot(), shape.slot()];
     let projections = widths.map(|width| activation.round(&random.vector(rows * width)));
     let biases = widths.map(|width| random.vector(width));
@@ -98,7 +108,13 @@ fn compare(
             let normed =
                 if preparation.norms { reference::head_norm(head, &norms[which], epsilon) } else { head.to_vec() };
             let position = batch.positions[index / per_row];
-            reference::rope(&normed, position, frequencies.per_pair(), preparation.pairs, preparation.magnitude)
+            let mut turned =
+                reference::rope(&normed, position, frequencies.per_pair(), preparation.pairs, preparation.magnitude);
+            if let Some(QueryGrowth { scale, period }) = preparation.growth.filter(|_| which == 0) {
+                let factor = 1.0 + f64::from(scale) * (1.0 + f64::from(position / period)).ln();
+                turned.iter_mut().for_each(|value| *value *= factor);
+            }
+            turned
         };
         prepared(which).chunks_exact(shape.head_dim).enumerate().flat_map(head).collect()
     };

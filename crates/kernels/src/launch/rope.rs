@@ -60,6 +60,7 @@ pub struct RopeKvWriteArguments {
     pub cosines: DevicePointer,
     pub sines: DevicePointer,
     pub slots: DevicePointer,
+    pub positions: DevicePointer,
     pub rotated: DevicePointer,
     pub key_cache: DevicePointer,
     pub value_cache: DevicePointer,
@@ -70,6 +71,8 @@ pub struct RopeKvWriteArguments {
     pub halves: u32,
     pub paired: u32,
     pub epsilon: f32,
+    pub growth: f32,
+    pub growth_period: u32,
 }
 
 // SAFETY: `repr(C)`, the same fields in the same order; only the last four bytes are padding.
@@ -142,6 +145,7 @@ mod tests {
             cosines: nothing,
             sines: nothing,
             slots: nothing,
+            positions: nothing,
             rotated: nothing,
             key_cache: nothing,
             value_cache: nothing,
@@ -152,6 +156,8 @@ mod tests {
             halves: 0,
             paired: 0,
             epsilon: 0.0,
+            growth: 0.0,
+            growth_period: 1,
         };
         RopeKvWrite { activation: ElementType::Bf16, cache: ElementType::Bf16, rows: 3, arguments }.launch()
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor};
 use half::{bf16, f16};
 
-use super::table::HostAngles;
+use super::table::{HostAngles, QueryGrowth};
 use super::{OPERATION, Projections};
 use crate::batch::PagedBatch;
 use crate::error::Result;
@@ -15,7 +15,7 @@ use crate::storage::{contiguous_range, element_type, f32_values};
 /// See [`rope_kv_write`](super::rope_kv_write), which checked the shapes.
 pub(super) fn rope_kv_write(
     projections: &Projections<'_>,
-    angles: &HostAngles,
+    (angles, growth): (&HostAngles, Option<QueryGrowth>),
     batch: &PagedBatch,
     [key_cache, value_cache]: [&Tensor; 2],
 ) -> Result<Tensor> {
@@ -26,7 +26,14 @@ pub(super) fn rope_kv_write(
         None => [None; 3],
     };
     let turned = |rows, bias, norm, argument| rotated(rows, bias, norm, angles, head_dim, argument);
-    let rotated_query = turned(query, query_bias, norms.map(|norms| (norms.query, norms.epsilon)), "query")?;
+    let mut rotated_query = turned(query, query_bias, norms.map(|norms| (norms.query, norms.epsilon)), "query")?;
+    if let Some(growth) = growth {
+        let width = query.dims()[1].max(1);
+        for (row, &position) in rotated_query.chunks_exact_mut(width).zip(batch.positions()) {
+            let factor = growth.at(position);
+            row.iter_mut().for_each(|value| *value *= factor);
+        }
+    }
     let rotated_key = turned(projections.key, key_bias, norms.map(|norms| (norms.key, norms.epsilon)), "key")?;
     let (storage, layout) = projections.value.storage_and_layout();
     let values = biased(f32_values(&storage, layout, OPERATION, "value")?, value_bias)?;

@@ -11,7 +11,7 @@ use crate::error::{KernelError, Result};
 use crate::storage::{cache_heads, expect_shape};
 
 use table::Angles;
-pub use table::{RopeFrequencies, RopePairs, RopeTable};
+pub use table::{QueryGrowth, RopeFrequencies, RopePairs, RopeTable};
 
 const OPERATION: &str = "rope_kv_write";
 
@@ -45,6 +45,8 @@ pub struct HeadNorms<'a> {
 /// Adds biases, normalizes heads and rotates them (see [`Projections`]), and writes the rotated key and the value to the batch's
 /// slots of the caches `[num_blocks, block_size, kv_heads, head_dim]` (F32, F16 or BF16). Returns the rotated query.
 ///
+/// Where queries grow with their position, the rotated ones are multiplied by what [`QueryGrowth::at`] gives.
+///
 /// Nothing is rounded to the type of activations or of the cache before the end.
 ///
 /// # Errors
@@ -68,7 +70,9 @@ pub fn rope_kv_write(
     }
     projections.check(rows, kv_heads, head_dim)?;
     match (projections.query.device(), &table.angles) {
-        (Device::Cpu, Angles::Host(angles)) => cpu::rope_kv_write(projections, angles, batch, [key_cache, value_cache]),
+        (Device::Cpu, Angles::Host(angles)) => {
+            cpu::rope_kv_write(projections, (angles, table.growth), batch, [key_cache, value_cache])
+        }
         #[cfg(feature = "cuda")]
         (Device::Cuda(_), Angles::Card { cosines, sines, order }) => {
             let rotation = crate::cuda::operations::Rotation {
@@ -76,6 +80,7 @@ pub fn rope_kv_write(
                 sines,
                 pairs: table.pairs,
                 order: *order,
+                growth: table.growth,
                 key_cache,
                 value_cache,
             };

@@ -28,6 +28,24 @@ impl RopePairs {
     }
 }
 
+/// How queries grow with their position, so that attention stays as sharp over very many keys: by `1 + scale ln(1 + n)`, where
+/// `n` is how often the position holds the period (Llama 4's; Ministral 3 has it, too).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct QueryGrowth {
+    /// The growth per e-fold of periods.
+    pub scale: f32,
+    /// Positions, at least one.
+    pub period: u32,
+}
+
+impl QueryGrowth {
+    /// What a rotated query at a position is multiplied by.
+    #[must_use]
+    pub fn at(self, position: u32) -> f32 {
+        multiply_add(self.scale, ((position / self.period.max(1)) as f32 + 1.0).ln(), 1.0)
+    }
+}
+
 /// The angle per position of each rotated pair (Su et al., 2021), which dimensions the pairs are, and what their sines and
 /// cosines are multiplied by.
 #[derive(Debug, Clone)]
@@ -35,6 +53,7 @@ pub struct RopeFrequencies {
     per_pair: Vec<f64>,
     pairs: RopePairs,
     magnitude: f32,
+    growth: Option<QueryGrowth>,
     /// The frequencies on the device that they were brought to, F64 `[pairs]`.
     #[cfg(feature = "cuda")]
     on_card: Option<Tensor>,
@@ -53,9 +72,25 @@ impl RopeFrequencies {
             per_pair,
             pairs,
             magnitude,
+            growth: None,
             #[cfg(feature = "cuda")]
             on_card: None,
         })
+    }
+
+    /// The same frequencies, with queries that grow with their position.
+    ///
+    /// # Errors
+    /// When the scale is not finite.
+    pub fn with_query_growth(self, growth: Option<QueryGrowth>) -> std::result::Result<Self, KernelError> {
+        expect_finite("query_growth.scale", &[growth.map_or(0.0, |growth| f64::from(growth.scale))])?;
+        Ok(Self { growth, ..self })
+    }
+
+    /// How queries grow with their position, if they do.
+    #[must_use]
+    pub fn query_growth(&self) -> Option<QueryGrowth> {
+        self.growth
     }
 
     /// Radians per position of each pair.
@@ -101,7 +136,7 @@ impl RopeFrequencies {
         #[cfg(feature = "cuda")]
         if let Some(frequencies) = &self.on_card {
             let (cosines, sines) = crate::cuda::operations::rope_table(frequencies, self.magnitude, batch)?;
-            return Ok(RopeTable { angles: Angles::Card { cosines, sines, order }, pairs, rows });
+            return Ok(RopeTable { angles: Angles::Card { cosines, sines, order }, pairs, rows, growth: self.growth });
         }
         let magnitude = f64::from(self.magnitude);
         let mut cosines = Vec::with_capacity(rows * pairs);
@@ -113,7 +148,8 @@ impl RopeFrequencies {
                 sines.push((sine * magnitude) as f32);
             }
         }
-        Ok(RopeTable { angles: Angles::Host(HostAngles { cosines, sines, pairs, order }), pairs, rows })
+        let angles = Angles::Host(HostAngles { cosines, sines, pairs, order });
+        Ok(RopeTable { angles, pairs, rows, growth: self.growth })
     }
 }
 
@@ -134,6 +170,7 @@ pub struct RopeTable {
     pub(super) angles: Angles,
     pub(super) pairs: usize,
     pub(super) rows: usize,
+    pub(super) growth: Option<QueryGrowth>,
 }
 
 /// Where the numbers are.

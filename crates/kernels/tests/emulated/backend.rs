@@ -152,6 +152,7 @@ impl Backend for Emulated {
         let bias = |which: usize| biases.as_ref().map_or(DevicePointer::default(), |biases| biases[which].pointer());
         let norm = |which: usize| norms.as_ref().map_or(DevicePointer::default(), |norms| norms[which].pointer());
         twice(|seed| {
+            let growth = case.frequencies.query_growth();
             let [cosines, sines] = [(); 2].map(|()| self.poisoned(rows * pairs, ElementType::F32));
             let table = RopeTableArguments {
                 positions: positions.pointer(),
@@ -178,6 +179,7 @@ impl Backend for Emulated {
                 cosines: cosines.pointer(),
                 sines: sines.pointer(),
                 slots: slots.pointer(),
+                positions: positions.pointer(),
                 rotated: rotated.pointer(),
                 key_cache: key_cache.pointer(),
                 value_cache: value_cache.pointer(),
@@ -188,6 +190,8 @@ impl Backend for Emulated {
                 halves: u32::from(case.frequencies.pairs() == RopePairs::Halves),
                 paired: 0,
                 epsilon: case.norms.map_or(0.0, |norms| norms.epsilon),
+                growth: growth.map_or(0.0, |growth| growth.scale),
+                growth_period: growth.map_or(1, |growth| growth.period),
             };
             let (activation, cache) = (self.activation, case.cache_type);
             let write = RopeKvWrite { activation, cache, rows: rows as u32, arguments };

@@ -107,8 +107,7 @@ impl LlamaConfig {
         }
         let head_dim = head_dimension(&keys, embedding_length, head_count)?;
         let context_length = keys.number("context_length", 1 << 24)?;
-        // Zero stands for "none" in files of some converters.
-        let window = metadata.u32_opt(&keys.name("attention.sliding_window"))?.filter(|window| *window > 0);
+        let window = sliding_window(&keys)?;
         let rms_key = keys.name("attention.layer_norm_rms_epsilon");
         let rms_epsilon = metadata.f32(&rms_key)?;
         if !(rms_epsilon > 0.0 && rms_epsilon < 1.0) {
@@ -119,7 +118,7 @@ impl LlamaConfig {
             vocab_size,
             context_length,
             // A window as long as the context hides nothing.
-            sliding_window: window.map(|window| window as usize).filter(|window| *window < context_length),
+            sliding_window: window.filter(|window| *window < context_length),
             embedding_length,
             block_count: keys.number("block_count", 1 << 10)?,
             feed_forward_length: keys.number("feed_forward_length", 1 << 20)?,
@@ -185,10 +184,10 @@ fn reject_unknown_arithmetic(keys: &Keys<'_>) -> Result<(), ModelError> {
     let off: &[f32] = &[0.0];
     let factor: &[f32] = &[0.0, 1.0];
     let neutral = [
-        ("attention.temperature_scale", off, "a query scale that grows with the position"),
         ("attention.scale", off, "a scale of the scores other than by the head's length"),
         ("attn_logit_softcapping", off, "a bound on the scores"),
         ("final_logit_softcapping", off, "a bound on the logits"),
+        ("rope.scaling.yarn_attn_factor", factor, "a factor of YaRN's own attention factor"),
         ("logit_scale", factor, "a scale of the logits"),
         ("embedding_scale", factor, "a scale of the embedding"),
         ("residual_scale", factor, "a scale of the residuals"),
@@ -200,6 +199,20 @@ fn reject_unknown_arithmetic(keys: &Keys<'_>) -> Result<(), ModelError> {
         }
     }
     Ok(())
+}
+
+/// The window of attention, where one is in force in every layer.
+fn sliding_window(keys: &Keys<'_>) -> Result<Option<usize>, ModelError> {
+    // Zero stands for "none" in files of some converters.
+    let window = keys.metadata.u32_opt(&keys.name("attention.sliding_window"))?.filter(|window| *window > 0);
+    let Some(window) = window else { return Ok(None) };
+    let pattern_key = keys.name("attention.sliding_window_pattern");
+    // A number says which layer sees everything again: one in so many. A list says it of each layer.
+    if keys.metadata.get(&pattern_key).is_some() && !matches!(keys.metadata.u32_opt(&pattern_key), Ok(Some(0 | 1))) {
+        let expected = "missing or 1; windows in some layers only are not supported".to_string();
+        return Err(config_error(&pattern_key, "a pattern of layers", expected));
+    }
+    Ok(Some(window as usize))
 }
 
 fn head_dimension(keys: &Keys<'_>, embedding_length: usize, head_count: usize) -> Result<usize, ModelError> {

@@ -1,6 +1,6 @@
 //! Rotary position embedding as a file asks for it: its keys, with every number checked, and the angles that they give.
 
-use sconce_kernels::RopeFrequencies;
+use sconce_kernels::{QueryGrowth, RopeFrequencies};
 
 use super::{Keys, config_error};
 use crate::error::ModelError;
@@ -19,6 +19,8 @@ pub struct RopeConfig {
     pub original_context: usize,
     /// What sines and cosines are multiplied by, besides what the scaling brings along.
     pub attention_factor: f32,
+    /// How queries grow with their position, where they do.
+    pub query_growth: Option<QueryGrowth>,
 }
 
 /// How positions beyond the first training's are squeezed into it.
@@ -104,7 +106,11 @@ impl RopeConfig {
                 return Err(config_error(&kind_key, quoted(other), expected));
             }
         };
-        Ok(Self { dimensions, frequency_base, scaling, original_context, attention_factor })
+        let scale = float("attention.temperature_scale", 0.0, 0.0, 1e3)?;
+        // Where no key says at which length queries begin to grow, it is the original context.
+        let period = keys.number_opt("attention.temperature_length", 1 << 24)?.unwrap_or(original_context);
+        let query_growth = (scale != 0.0).then_some(QueryGrowth { scale, period: period as u32 });
+        Ok(Self { dimensions, frequency_base, scaling, original_context, attention_factor, query_growth })
     }
 
     /// The angles of each pair for a context of `served` tokens.
@@ -133,7 +139,7 @@ impl RopeConfig {
             frequency / factors.as_ref().map_or(1.0, |factors| f64::from(factors[pair])) / self.divisor(pair)
         });
         let magnitude = self.attention_factor * self.magnitude();
-        Ok(RopeFrequencies::new(per_pair.collect(), pairs, magnitude)?)
+        Ok(RopeFrequencies::new(per_pair.collect(), pairs, magnitude)?.with_query_growth(self.query_growth)?)
     }
 
     /// What the frequency of a pair is divided by.
@@ -184,7 +190,14 @@ mod tests {
 
     /// Heads of 16, all rotated, with the base 10000.
     fn config(scaling: RopeScaling, original_context: usize, attention_factor: f32) -> RopeConfig {
-        RopeConfig { dimensions: 16, frequency_base: 10_000.0, scaling, original_context, attention_factor }
+        RopeConfig {
+            dimensions: 16,
+            frequency_base: 10_000.0,
+            scaling,
+            original_context,
+            attention_factor,
+            query_growth: None,
+        }
     }
 
     fn check(config: &RopeConfig, factors: &RopeFactors, served: usize, expected: [f64; 8], magnitude: f64) {

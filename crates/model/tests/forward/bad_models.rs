@@ -96,9 +96,13 @@ fn features_that_are_not_supported_are_named() {
     });
     assert!(message.contains("blk.0.attn_output.bias") && message.contains("no place"), "{message}");
     let message = refusal(|file| {
-        file.f32("llama.attention.temperature_scale", 0.1);
+        file.f32("llama.attention.temperature_scale", -0.1);
     });
-    assert!(message.contains("llama.attention.temperature_scale is 0.1"), "{message}");
+    assert!(message.contains("llama.attention.temperature_scale is -0.1"), "{message}");
+    let message = refusal(|file| {
+        file.u32("llama.attention.sliding_window", 4).u32("llama.attention.sliding_window_pattern", 6);
+    });
+    assert!(message.contains("llama.attention.sliding_window_pattern is a pattern of layers"), "{message}");
     let message = refusal(|file| {
         file.text("llama.block_count", "two");
     });
@@ -112,14 +116,13 @@ fn a_number_that_changes_the_arithmetic_is_refused_also_where_it_is_one() {
             file.f32(&format!("llama.{field}"), value);
         })
     };
-    // One is a temperature that grows, a bound of one, or scores that are not divided: none of them leaves things as they are.
-    for field in ["attention.temperature_scale", "attention.scale", "attn_logit_softcapping", "final_logit_softcapping"]
-    {
+    // One is a bound of one, or scores that are not divided: none of them leaves things as they are.
+    for field in ["attention.scale", "attn_logit_softcapping", "final_logit_softcapping"] {
         let message = told(field, 1.0);
         assert!(message.contains(&format!("llama.{field} is 1")), "{field}: {message}");
         assert_eq!(told(field, 0.0), "accepted", "{field}");
     }
-    for field in ["logit_scale", "embedding_scale", "residual_scale"] {
+    for field in ["rope.scaling.yarn_attn_factor", "logit_scale", "embedding_scale", "residual_scale"] {
         assert_eq!(told(field, 1.0), "accepted", "{field}");
         assert_eq!(told(field, 0.0), "accepted", "{field}");
         let message = told(field, 2.0);

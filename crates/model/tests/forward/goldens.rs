@@ -63,7 +63,7 @@ fn goldens() -> Vec<Golden> {
     };
     let models = index["models"].as_array().expect("an array").iter();
     let files = models.clone().map(|model| (model, false));
-    files.chain(models.filter(|model| model["folder"] == true).map(|model| (model, true))).map(read).collect()
+    files.chain(models.map(|model| (model, true))).map(read).collect()
 }
 
 impl Golden {

@@ -1,7 +1,7 @@
 //! Layers over several devices: the same logits, bit for bit, as on one.
 
 use candle_core::quantized::GgmlDType;
-use sconce_model::{Checkpoint, Device, Devices, KvCache, KvCacheDtype, Llama};
+use sconce_model::{Checkpoint, Device, Devices, KvCache, KvCacheDtype, Llama, stage_sizes};
 
 use crate::batches::{Sequence, advance};
 use crate::random::Random;
@@ -30,6 +30,16 @@ fn layers_in_several_stages_give_the_bits_of_one_stage() {
         for count in [2, 3, 5] {
             let model = load(count).expect("a model");
             assert_eq!(model.layer_devices().count(), 5);
+            let planned = stage_sizes(&file, count).expect("sizes");
+            assert!(model.stage_layers().eq(planned.iter().map(|stage| stage.layers)));
+            // Norms outside of the layers are too small to be planned.
+            let bytes = planned.iter().map(|stage| stage.bytes).sum::<u64>();
+            let norm = file.tensor_info("output_norm.weight").expect("a norm").bytes;
+            let table = file.tensor_info("token_embd.weight").expect("a table").bytes;
+            assert_eq!(
+                bytes + norm,
+                file.tensors().iter().map(|info| info.bytes).sum::<u64>() + u64::from(tied) * table
+            );
             assert!(logits(&model, &tokens) == expected, "{count} stages, tied {tied}");
         }
         let message = load(6).expect_err("refused").to_string();

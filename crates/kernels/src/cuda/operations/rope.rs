@@ -8,7 +8,7 @@ use crate::cuda::run::run;
 use crate::cuda::tensor::{address, card, element_type, unwritten};
 use crate::error::Result;
 use crate::launch::{DevicePointer, RopeKvWrite, RopeKvWriteArguments, RopeTable, RopeTableArguments};
-use crate::rope::{Projections, RopePairs};
+use crate::rope::{Projections, QueryGrowth, RopePairs};
 
 const OPERATION: &str = "rope_kv_write";
 
@@ -42,6 +42,7 @@ pub(crate) struct Rotation<'a> {
     pub(crate) sines: &'a Tensor,
     pub(crate) pairs: usize,
     pub(crate) order: RopePairs,
+    pub(crate) growth: Option<QueryGrowth>,
     pub(crate) key_cache: &'a Tensor,
     pub(crate) value_cache: &'a Tensor,
 }
@@ -53,7 +54,7 @@ pub(crate) fn rope_kv_write(
     batch: &PagedBatch,
 ) -> Result<Tensor> {
     let Projections { query, key, value, biases, norms } = projections;
-    let Rotation { cosines, sines, pairs, order, key_cache, value_cache } = rotation;
+    let Rotation { cosines, sines, pairs, order, growth, key_cache, value_cache } = rotation;
     let card = card(query.device(), OPERATION, "query")?;
     let Some(on_card) = &batch.on_card else { return Err(not_placed(OPERATION, "batch")) };
     let (activation, cache) = (query.dtype(), key_cache.dtype());
@@ -72,6 +73,7 @@ pub(crate) fn rope_kv_write(
         cosines: address(cosines, DType::F32, OPERATION, "table")?,
         sines: address(sines, DType::F32, OPERATION, "table")?,
         slots: on_card.words.at(on_card.layout.slot_mapping),
+        positions: on_card.words.at(on_card.layout.positions),
         rotated: address(&rotated, activation, OPERATION, "rotated")?,
         key_cache: address(key_cache, cache, OPERATION, "key_cache")?,
         value_cache: address(value_cache, cache, OPERATION, "value_cache")?,
@@ -82,6 +84,8 @@ pub(crate) fn rope_kv_write(
         halves: u32::from(*order == RopePairs::Halves),
         paired: 0,
         epsilon: norms.as_ref().map_or(0.0, |norms| norms.epsilon),
+        growth: growth.map_or(0.0, |growth| growth.scale),
+        growth_period: growth.map_or(1, |growth| growth.period.max(1)),
     };
     let write = RopeKvWrite {
         activation: element_type(activation, OPERATION, "query")?,
