@@ -101,12 +101,8 @@ pub(crate) fn start(
     Ok(Some(started))
 }
 
-/// The bounds with the cache that the memory plan gives it, refused before anything is loaded when it does not fit. Cards are
-/// planned by the engine once the weights are there, when the driver says what is left.
+/// The bounds with the cache that the memory plan gives it, refused before anything is loaded when it does not fit.
 fn planned(checkpoint: &Checkpoint, devices: &Devices, config: &EngineConfig) -> Result<EngineConfig> {
-    if devices.are_cuda() {
-        return Ok(config.clone());
-    }
     let plan = MemoryPlan::of(checkpoint, devices, config, None)?;
     tracing::info!(
         weight_bytes = plan.weight_bytes(),
@@ -116,6 +112,10 @@ fn planned(checkpoint: &Checkpoint, devices: &Devices, config: &EngineConfig) ->
         available_bytes = plan.available_bytes,
         "memory plan"
     );
+    if devices.are_cuda() {
+        // The engine plans cards again once the weights are there, when the driver says what is left to the byte.
+        return Ok(config.clone());
+    }
     Ok(EngineConfig { kv_memory_bytes: Some(plan.kv_bytes), ..config.clone() })
 }
 

@@ -168,9 +168,6 @@ pub enum EngineError {
         /// Tokens that they must hold.
         wanted: usize,
     },
-    /// A plan is made for the CPU or for one card.
-    #[error("a plan before loading is made for the CPU or for one CUDA device; name one with --devices")]
-    PlanOfSeveralCards,
     /// A share of a device's memory is out of range.
     #[error(
         "gpu_memory_utilization is {0}, but must be {least} to {most}",

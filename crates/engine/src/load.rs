@@ -43,13 +43,19 @@ impl LoadedModel {
         devices: &Devices,
         max_model_len: Option<usize>,
     ) -> Result<Self, EngineError> {
-        let files = TextFiles::of(file)?;
-        let tokenizer = Tokenizer::new(files.vocabulary)?;
-        let text_of = |id: Option<u32>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
-        let compile = |source| ChatTemplate::new(source, text_of(tokenizer.bos()), text_of(tokenizer.eos()));
-        let template = chat_template.or(files.chat_template.as_deref()).map(compile).transpose()?;
+        // Text first: it is read in an instant, and weights are not.
+        let (tokenizer, template) = text_of(file, chat_template)?;
         let llama = Llama::load(file, devices, max_model_len)?;
         llama.check_finite(file, tokenizer.bos().unwrap_or(0))?;
+        Ok(Self { llama, tokenizer: Arc::new(tokenizer), template })
+    }
+
+    /// Gives a model that was loaded from `file`, and whose weights were looked at, its tokenizer and template.
+    ///
+    /// # Errors
+    /// [`EngineError`] naming the key of the vocabulary or the line of the template that is wrong.
+    pub fn with_model(llama: Llama, file: &Checkpoint, chat_template: Option<&str>) -> Result<Self, EngineError> {
+        let (tokenizer, template) = text_of(file, chat_template)?;
         Ok(Self { llama, tokenizer: Arc::new(tokenizer), template })
     }
 
@@ -60,4 +66,14 @@ impl LoadedModel {
     pub fn tokenizer_of(file: &Checkpoint) -> Result<Tokenizer, EngineError> {
         Ok(Tokenizer::new(TextFiles::of(file)?.vocabulary)?)
     }
+}
+
+/// The tokenizer, and the chat template: the one that is given, or the checkpoint's own.
+fn text_of(file: &Checkpoint, chat_template: Option<&str>) -> Result<(Tokenizer, Option<ChatTemplate>), EngineError> {
+    let files = TextFiles::of(file)?;
+    let tokenizer = Tokenizer::new(files.vocabulary)?;
+    let spelled = |id: Option<u32>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or_default();
+    let compile = |source| ChatTemplate::new(source, spelled(tokenizer.bos()), spelled(tokenizer.eos()));
+    let template = chat_template.or(files.chat_template.as_deref()).map(compile).transpose()?;
+    Ok((tokenizer, template))
 }

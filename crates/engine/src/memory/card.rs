@@ -1,7 +1,7 @@
 //! How a card's memory is shared out: weights are there already, a step's activations are set apart, the KV cache gets the
 //! rest. Pure: what the driver says comes in as numbers.
 
-use sconce_model::{Activation, KvCache, LlamaConfig, largest_graph};
+use sconce_model::{Activation, DeviceMemory, KvCache, LlamaConfig, StageSize, largest_graph};
 
 use crate::config::{EngineConfig, EngineError};
 
@@ -48,6 +48,15 @@ pub(crate) struct StageMemory {
     pub(crate) free_bytes: usize,
     /// Layers of the model on it.
     pub(crate) layers: usize,
+}
+
+/// Cards as they will be once each has its stage of the model; with `memory`, empty cards of that size.
+pub(crate) fn before_loading(cards: &[DeviceMemory], sizes: &[StageSize], memory: Option<usize>) -> Vec<StageMemory> {
+    let stage = |(card, size): (&DeviceMemory, &StageSize)| {
+        let (total_bytes, free) = memory.map_or((card.total_bytes, card.free_bytes), |memory| (memory, memory));
+        StageMemory { total_bytes, free_bytes: free.saturating_sub(size.bytes as usize), layers: size.layers }
+    };
+    cards.iter().zip(sizes).map(stage).collect()
 }
 
 /// Bytes that a step takes beside weights and cache. The pool keeps what was freed for the next one who wants as much, so
@@ -196,6 +205,7 @@ mod tests {
                 scaling: RopeScaling::None,
                 original_context: 131_072,
                 attention_factor: 1.0,
+                query_growth: None,
             },
             rms_epsilon: 1e-5,
         }
@@ -207,6 +217,19 @@ mod tests {
 
     fn stage(total: usize, taken: usize, layers: usize) -> StageMemory {
         StageMemory { total_bytes: total, free_bytes: total - taken, layers }
+    }
+
+    #[test]
+    fn cards_are_planned_with_the_stage_that_each_will_have() {
+        let cards = [80, 40].map(|size| DeviceMemory { total_bytes: size * GIB, free_bytes: (size - 1) * GIB });
+        let sizes = [20, 12].map(|layers| StageSize { layers, bytes: 20 << 30 });
+        let stages = before_loading(&cards, &sizes, None);
+        assert_eq!(stages, [stage(80 * GIB, 21 * GIB, 20), stage(40 * GIB, 21 * GIB, 12)]);
+        assert_eq!(before_loading(&cards, &sizes, Some(20 * GIB))[1], stage(20 * GIB, 20 * GIB, 12));
+        let plan = |cards: &[DeviceMemory]| num_blocks(&cuda(), &model(), &before_loading(cards, &sizes, None));
+        assert!(plan(&cards).is_ok());
+        let full = [cards[0], DeviceMemory { free_bytes: 21 * GIB, ..cards[1] }];
+        assert!(matches!(plan(&full), Err(EngineError::DeviceMemory { device: 1, .. })));
     }
 
     #[test]

@@ -7,11 +7,11 @@ mod machine;
 
 use std::collections::BTreeMap;
 
-use sconce_model::{Checkpoint, Devices, KvCache, ModelSizes};
+use sconce_model::{Checkpoint, Devices, KvCache, ModelSizes, stage_sizes};
 
 use crate::config::{EngineConfig, EngineError};
+use card::Reserve;
 pub use card::UTILIZATION_RANGE;
-use card::{Reserve, StageMemory};
 
 /// What a model takes, and what fits beside it. Bytes throughout.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,13 +33,13 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// Plans for the file's model. `memory` is what may be taken at most; without it, what the machine or the card says now,
-    /// before anything is loaded.
+    /// Plans for the file's model. `memory` is what may be taken at most, of each card where there are several; without it, what
+    /// the machine or the cards say now, before anything is loaded.
     ///
     /// # Errors
     /// [`EngineError::HostMemory`] or [`EngineError::DeviceMemory`] with the numbers when not one sequence of the context fits, or
-    /// not the cache that was asked for; [`EngineError::Model`] when the file is no model that is supported, or when a plan for
-    /// several cards is asked for.
+    /// not the cache that was asked for; [`EngineError::Model`] when the file is no model that is supported, or has fewer layers
+    /// than there are cards.
     pub fn of(
         file: &Checkpoint,
         devices: &Devices,
@@ -56,11 +56,14 @@ impl MemoryPlan {
         let context_length = config.context_length(model);
         let wanted_blocks = config.num_blocks(model)?;
         let (step_bytes, available_bytes, blocks) = if devices.are_cuda() {
-            let card = card_stage(devices, model.block_count, weight_bytes, memory)?;
-            let allowed = (card.total_bytes as f64 * config.gpu_memory_utilization) as usize;
-            let before = (card.total_bytes - card.free_bytes).saturating_sub(weight_bytes);
-            let blocks = card::num_blocks(config, model, &[card])?;
-            (Reserve::of(model, config, true).bytes(), Some(allowed.saturating_sub(before)), blocks)
+            let sizes = stage_sizes(file, devices.as_slice().len())?;
+            let cards = card::before_loading(&devices.memory()?, &sizes, memory);
+            let allowed = cards.iter().zip(&sizes).map(|(card, size)| {
+                let before = (card.total_bytes - card.free_bytes).saturating_sub(size.bytes as usize);
+                ((card.total_bytes as f64 * config.gpu_memory_utilization) as usize).saturating_sub(before)
+            });
+            let reserve = (1..=cards.len()).map(|place| Reserve::of(model, config, place == cards.len()).bytes());
+            (reserve.sum(), Some(allowed.sum()), card::num_blocks(config, model, &cards)?)
         } else {
             let step_bytes = host::step_bytes(model, config);
             let available = memory.or_else(machine::available_bytes);
@@ -95,18 +98,4 @@ impl MemoryPlan {
     pub fn sequences(&self) -> usize {
         self.kv_tokens / self.context_length.max(1)
     }
-}
-
-/// The one card as it will be once the weights are there.
-fn card_stage(
-    devices: &Devices,
-    layers: usize,
-    weights: usize,
-    memory: Option<usize>,
-) -> Result<StageMemory, EngineError> {
-    let cards = devices.memory()?;
-    let [card] = cards.as_slice() else { return Err(EngineError::PlanOfSeveralCards) };
-    let total_bytes = memory.unwrap_or(card.total_bytes);
-    let free = if memory.is_some() { total_bytes } else { card.free_bytes };
-    Ok(StageMemory { total_bytes, free_bytes: free.saturating_sub(weights), layers })
 }
