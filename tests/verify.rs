@@ -37,6 +37,35 @@ fn a_synthetic_model_passes_and_a_record_is_compared() {
 }
 
 #[test]
+fn what_pull_recorded_of_a_file_is_compared() {
+    let data = tempfile::tempdir().expect("a folder");
+    let model = tiny_model(data.path());
+    let blobs = data.path().join("blobs");
+    std::fs::create_dir(&blobs).expect("a folder");
+    // The hub's cache names a blob by its hash, and a snapshot links to it.
+    let blob = blobs.join("00".repeat(32));
+    std::fs::rename(&model, &blob).expect("moved");
+    std::os::unix::fs::symlink(&blob, &model).expect("linked");
+    let (sound, report) = verify(data.path(), &model, &[]);
+    let (outcome, note) = check(&report, "sha256");
+    assert!(!sound && outcome == "fail" && note.contains("the record says 0000"), "{report:#}");
+}
+
+#[test]
+fn a_template_that_opens_and_closes_turns_passes() {
+    let data = tempfile::tempdir().expect("a folder");
+    let model = tiny_model(data.path());
+    let template = data.path().join("template.jinja");
+    let source = "{{ bos_token }}{% for message in messages %}[{{ message.role }}]\n{{ message.content }}{{ eos_token }}\n\
+        {% endfor %}{% if add_generation_prompt %}[assistant]\n{% endif %}";
+    std::fs::write(&template, source).expect("written");
+    let path = template.to_str().expect("UTF-8");
+    let (sound, report) = verify(data.path(), &model, &["--chat-template", path]);
+    let (outcome, note) = check(&report, "chat template");
+    assert!(sound && outcome == "pass" && note.starts_with("system, user, assistant; "), "{report:#}");
+}
+
+#[test]
 fn the_published_stories_are_told() {
     let Some(model) = shared("models/stories260K.gguf") else { return };
     let data = tempfile::tempdir().expect("a folder");

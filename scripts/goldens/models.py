@@ -36,9 +36,6 @@ LINEAR = {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0}
 LONGROPE = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 256,
             "short_factor": [1.0, 1.02, 1.05, 1.1, 1.2, 1.3, 1.4, 1.5], "long_factor": [1.0, 1.1, 1.5, 2.0, 4.0, 8.0, 16.0, 32.0]}
 
-# Models that are kept as transformers saves them, too: what a converter could lose is read from there.
-FOLDERS = ["llama3", "llama-tied", "mistral-window-yarn", "mistral3", "qwen2-yarn", "qwen3", "phi3-window-longrope"]
-
 # Name, configuration class, architecture in GGUF, what differs from COMMON.
 MODELS = [
     ("llama", "LlamaConfig", "llama", {}),
@@ -51,6 +48,9 @@ MODELS = [
     ("mistral-window-yarn", "MistralConfig", "llama", {"sliding_window": 50, "rope_parameters": YARN}),
     ("mistral3", "Ministral3Config", "mistral3",
      {"sliding_window": None, "head_dim": 16, "rope_parameters": {**YARN, "llama_4_scaling_beta": 0.0, "mscale": 1.0, "mscale_all_dim": 1.0}}),
+    # Queries grow beyond every 256 positions.
+    ("ministral3", "Ministral3Config", "mistral3",
+     {"sliding_window": None, "head_dim": 16, "rope_parameters": {**YARN, "llama_4_scaling_beta": 0.3, "mscale": 1.0, "mscale_all_dim": 1.0}}),
     ("qwen2", "Qwen2Config", "qwen2", {}),
     ("qwen2-yarn", "Qwen2Config", "qwen2", {"rope_parameters": YARN}),
     ("qwen3", "Qwen3Config", "qwen3", {"head_dim": 32}),
@@ -127,6 +127,8 @@ def write_rope(writer, architecture, config, head_dim):
         writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
         if "mscale_all_dim" in rope:
             writer.add_rope_scaling_yarn_log_mul(rope["mscale_all_dim"])
+        if rope.get("llama_4_scaling_beta"):
+            writer.add_attn_temperature_scale(rope["llama_4_scaling_beta"])
     elif kind == "llama3":
         # Llama 3.1's factors: long waves are divided, short ones are not, and between them the two are mixed.
         waves = 2 * math.pi * rope["rope_theta"] ** (numpy.arange(0, dimensions, 2) / dimensions)
@@ -219,12 +221,12 @@ def main():
         split = config.rope_parameters.get("original_max_position_embeddings") if config.rope_parameters.get("rope_type") == "longrope" else None
         write_gguf(folder / f"{name}.gguf", model, config, architecture, in_f32)
         (folder / f"{name}.logits").write_bytes(b"".join(struct.pack(f"<{VOCABULARY}f", *row) for row in logits))
-        if name in FOLDERS:
-            model.to(torch.bfloat16).save_pretrained(folder / name)
-            (folder / name / "generation_config.json").unlink(missing_ok=True)
-            if in_f32:
-                write_vocabulary(folder / name / "tokenizer.json")
-        index["models"].append({"name": name, "folder": name in FOLDERS, "short_context": split, "greedy": greedy})
+        # And as transformers saves it: what a converter could lose is read from there.
+        model.to(torch.bfloat16).save_pretrained(folder / name)
+        (folder / name / "generation_config.json").unlink(missing_ok=True)
+        if in_f32:
+            write_vocabulary(folder / name / "tokenizer.json")
+        index["models"].append({"name": name, "short_context": split, "greedy": greedy})
         print(name, "largest logit", max(abs(row).max() for row in logits))
     text = json.dumps(index, separators=(",", ":")).replace('{"name"', '\n{"name"')
     (folder / "index.json").write_text(text + "\n")

@@ -14,7 +14,9 @@ TEKKEN = (
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?"
     r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-PATTERNS = {"llama3": LLAMA3, "qwen2": LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}"), "tekken": TEKKEN}
+SUFFIX = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+GPT4O = TEKKEN.replace(r"\p{Lo}\p{M}]+|[^", rf"\p{{Lo}}\p{{M}}]+{SUFFIX}|[^").replace(r"\p{M}]*|\p{N}|", rf"\p{{M}}]*{SUFFIX}|\p{{N}}{{1,3}}|")
+PATTERNS = {"llama3": LLAMA3, "dbrx": LLAMA3, "qwen2": LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}"), "tekken": TEKKEN, "gpt4o": GPT4O}
 CORPUS = [
     "The carpenter's work isn't done: he'll measure, they've sawn 1234 boards, and I'm paid $56,780 a year.",
     "An architect designs buildings. Architects' offices are quiet; the drawings are not.\n\nThey draw    a lot.",
@@ -27,12 +29,13 @@ TEXTS = [
     "café naïve", "Größe", "Łódź", "и снова", "東京の建築家", "한국어", "🙂", "🙂🙂 👩‍🔬", "e\u0301", "\u00a0x\u00a0", "\u200b", "\u2028",
     "a\u3000b", "<s>", "<|tool|>", "x<|tool|>y", "<|tool|><|tool|>", "a <|tool|> b", "</s>", "zzzzzzzzzzzzzzzz", "....", "!?!?",
     "\x00\x01", "\\n", "tabs\tand spaces  \t ", "x = y + z;", "' 's 't", "a'b", "１２３", "ﬁ", "ß", "\ufeffbom", "𝕏", "ＡＢ", "end\n",
-    " leading", "trailing ", "two  spaces", "The carpenter's work isn't done: he'll measure, they've sawn 1234 boards.",
+    "Cafe\u0301 A\u030a \u212b \u1100\u1161\u11a8", "x <|end|>  y", "<|end|>\n\nz", " <mask> m", "a <mask>\tb", "<|end|> <|end|>", "\n<|end|>\n",
+    "<s> a", "<s>a", "</s> a", "I'Mx WE'RE don't HTTPServer's", " leading", "trailing ", "two  spaces", "The carpenter's work isn't done: he'll measure, they've sawn 1234 boards.",
 ]
 
 
-def byte_level(pattern):
-    tokenizer = Tokenizer(models.BPE(ignore_merges=pattern == LLAMA3))
+def byte_level(pattern, ignore_merges=False):
+    tokenizer = Tokenizer(models.BPE(ignore_merges=ignore_merges))
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pattern is None)
     split = [pre_tokenizers.Split(Regex(pattern), "isolated")] if pattern else []
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(split + [level]) if split else level
@@ -66,16 +69,28 @@ def sentence_piece():
     return Tokenizer.from_str(json.dumps(data))
 
 
+def metaspace():
+    """Mistral's later files: the space is put before the text alone, and by a pre-tokenizer."""
+    data = json.loads(sentence_piece().to_str())
+    data["normalizer"] = None
+    data["pre_tokenizer"] = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
+    return Tokenizer.from_str(json.dumps(data))
+
+
 def main():
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    made = {"gpt2": byte_level(None), "smollm": smollm(), "llama2": sentence_piece()}
-    made |= {name: byte_level(pattern) for name, pattern in PATTERNS.items()}
+    made = {"gpt2": byte_level(None), "smollm": smollm(), "llama2": sentence_piece(), "phi3": sentence_piece(), "mistral": metaspace()}
+    made |= {name: byte_level(pattern, name == "llama3") for name, pattern in PATTERNS.items()}
+    made["qwen2"].normalizer = normalizers.NFC()
     ids = {}
     for name, tokenizer in sorted(made.items()):
         tokenizer.add_tokens([AddedToken("<|tool|>", special=False, normalized=False)])
+        # Phi 3's special tokens take the white space behind them along; masks of other families take what is before them.
+        tokenizer.add_special_tokens([AddedToken("<|end|>", rstrip=name == "phi3", normalized=False)])
+        tokenizer.add_tokens([AddedToken("<mask>", lstrip=name in ["phi3", "gpt4o"], special=False, normalized=False)])
         bos = tokenizer.token_to_id("<s>")
-        if name in ["llama2", "llama3"]:
+        if name in ["llama2", "llama3", "mistral"]:
             tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", bos)])
         tokenizer.save(str(folder / f"{name}.json"), pretty=False)
         config = {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "chat_template": "{{ messages }}"}

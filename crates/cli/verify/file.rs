@@ -1,4 +1,4 @@
-//! The file itself: its sha256, a record of that beside it, answers that are known for it, and weights that are numbers.
+//! The file itself: its sha256, the record of that which `pull` kept or that lies beside it, answers that are known for it, and weights that are numbers.
 
 use std::path::Path;
 
@@ -37,17 +37,20 @@ pub(super) fn digest(path: &Path) -> Result<Option<String>> {
     Ok(Some(digest))
 }
 
-/// Compares with `FILE.sha256`, as `sha256sum` writes it.
+/// Compares with `FILE.sha256`, as `sha256sum` writes it, or else with what `pull` recorded.
 pub(super) fn record(path: &Path, digest: Option<&str>) -> Finding {
     let Some(digest) = digest else { return skipped("sha256", "a folder is many files") };
     let record = path.with_added_extension("sha256");
-    let Ok(text) = std::fs::read_to_string(&record) else {
-        return skipped("sha256", &format!("there is no record {}", record.display()));
+    let beside = std::fs::read_to_string(&record).ok();
+    // A record without a word is a record all the same, and damaged.
+    let beside = beside.map(|text| text.split_whitespace().next().unwrap_or("nothing").to_string());
+    let Some(expected) = beside.or_else(|| sconce_hub::recorded_sha256(path)) else {
+        return skipped("sha256", &format!("pull recorded none, and there is no {}", record.display()));
     };
-    match text.split_whitespace().next() {
-        Some(expected) if expected.eq_ignore_ascii_case(digest) => passed("sha256", digest.to_string(), digest.into()),
-        expected => failed("sha256", format!("{digest}, but the record says {}", expected.unwrap_or("nothing"))),
+    if expected.eq_ignore_ascii_case(digest) {
+        return passed("sha256", format!("{digest}, as recorded"), digest.into());
     }
+    failed("sha256", format!("{digest}, but the record says {expected}"))
 }
 
 /// Whether every weight is a finite number; names the first tensor with one that is not.

@@ -19,13 +19,8 @@ const TEXT_TOKENS: usize = 256;
 /// Lengths of the prompts that are compared.
 const LENGTHS: [usize; 4] = [1, 9, 33, 65];
 
-/// Loads the model and runs all checks of logits.
-pub(super) fn check(file: &Checkpoint, sizes: &ModelSizes, devices: &Devices, report: &mut Report) {
-    let loaded = Llama::load(file, devices, None);
-    let model = match &loaded {
-        Ok(model) => model,
-        Err(error) => return report.add(failed("load", error.to_string())),
-    };
+/// Runs all checks of logits.
+pub(super) fn check(file: &Checkpoint, model: &Llama, sizes: &ModelSizes, report: &mut Report) {
     perplexity(file, model, report);
     if let Err(error) = comparisons(file, model, sizes, report) {
         report.add(failed("logits", error.to_string()));

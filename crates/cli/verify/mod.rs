@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use sconce_engine::{EngineConfig, EngineHandle, LoadedModel};
-use sconce_model::{Checkpoint, ModelSizes};
+use sconce_model::{Checkpoint, Llama, ModelSizes};
 
 use crate::args::VerifyArguments;
 use crate::bench::findings::{Finding, Outcome};
@@ -46,10 +46,16 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
     report.add(passed("header", format!("{} tensors", file.tensors().len()), file.tensors().len().into()));
     report.add(file::finite_weights(&file));
     let devices = arguments.devices.open()?;
-    logits::check(&file, &sizes, &devices, &mut report);
-    drop(file);
     let template = arguments.template.chat_template.as_deref().map(std::fs::read_to_string).transpose()?;
-    match LoadedModel::open(&arguments.model, template.as_deref(), &devices, None) {
+    let model = match Llama::load(&file, &devices, None) {
+        Ok(model) => model,
+        Err(error) => {
+            report.add(failed("load", error.to_string()));
+            return report.conclude();
+        }
+    };
+    logits::check(&file, &model, &sizes, &mut report);
+    match LoadedModel::with_model(model, &file, template.as_deref()) {
         Ok(loaded) => engine(arguments, loaded, &sizes, digest.as_deref(), &mut report),
         Err(error) => report.add(failed("tokenizer and template", error.to_string())),
     }
