@@ -40,3 +40,39 @@ fn a_folder_is_served_and_converts_to_files_that_continue_alike() {
     let on_the_fly = continuation(data.path(), &["--model", folder, "--quantize", "q8_0"]);
     assert_eq!(continuation(data.path(), &["--model", file]), on_the_fly);
 }
+
+/// Tokens of a prompt, and what continues it.
+fn answer(server: &Server, prompt: &str) -> (Value, Value) {
+    let request = json!({"model": "tiny", "prompt": prompt, "max_tokens": 8, "temperature": 0, "ignore_eos": true});
+    let (status, answer) = server.post("/v1/completions", &request);
+    assert_eq!(status, 200, "{answer}");
+    (answer["usage"]["prompt_tokens"].clone(), answer["choices"][0]["text"].clone())
+}
+
+/// Phi 3's tokens that swallow white space, and Mistral's space before the first words alone: GGUF has no keys for them.
+#[test]
+fn what_gguf_has_no_keys_for_is_kept_in_a_converted_file() {
+    let goldens = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/text/tests/goldens/tokenizers");
+    for name in ["phi3", "mistral"] {
+        let data = tempfile::tempdir().expect("a folder");
+        let folder = data.path().join("tiny");
+        std::fs::create_dir(&folder).expect("a folder");
+        for file in ["config.json", "model.safetensors"] {
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/folder").join(file);
+            std::fs::copy(source, folder.join(file)).expect("copied");
+        }
+        for (source, file) in [("json", "tokenizer.json"), ("config.json", "tokenizer_config.json")] {
+            std::fs::copy(format!("{goldens}/{name}.{source}"), folder.join(file)).expect("copied");
+        }
+        let (folder, file) = (folder.to_str().expect("UTF-8"), data.path().join("tiny.gguf"));
+        let file = file.to_str().expect("UTF-8");
+        let converted = run(data.path(), &["quantize", folder, file, "--type", "f32"]);
+        assert!(converted.status.success(), "{}", words(&converted));
+        let prompts = ["</s>a", " leading", "x <|end|>  y", "<|end|>\n\nz", "a <mask>\tb", "a</s>  b"];
+        let of = |model: &str| {
+            let server = Server::start(data.path(), &["--model", model]);
+            prompts.map(|prompt| answer(&server, prompt))
+        };
+        assert_eq!(of(file), of(folder), "{name}");
+    }
+}

@@ -73,8 +73,8 @@ Examples:
   sconce verify model.gguf --devices 0      on a CUDA device, and against the CPU
   sconce verify model.gguf --json           for machines
 
-With a file model.gguf.sha256 beside the model, as sha256sum writes it, the file's bytes are checked as well. Exit status:
-0 when nothing failed, 1 otherwise.";
+The file's bytes are checked as well where pull recorded their hash, or a file model.gguf.sha256 lies beside the model, as
+sha256sum writes it. Exit status: 0 when nothing failed, 1 otherwise.";
 
 /// Which model is checked, and where.
 #[derive(Debug, Args)]
@@ -103,8 +103,8 @@ Nothing is loaded. `sconce serve` with the same options takes the same plan, and
 /// What a plan is asked for; the other options are those of `serve`.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArguments {
-    /// GGUF file, folder of safetensors, or the name of a pulled model; the same as --model.
-    #[arg(conflicts_with = "model", value_parser = model_path)]
+    /// GGUF file, folder of safetensors, or the name of a pulled model; it wins over --model and SCONCE_MODEL.
+    #[arg(value_parser = model_path)]
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) model: ModelArguments,
@@ -348,7 +348,8 @@ pub(crate) struct SynthArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct QuantizeArguments {
-    /// Folder with config.json and safetensors, or a GGUF file (any part of a split one).
+    /// Folder with config.json and safetensors, a GGUF file (any part of a split one), or the name of a pulled model.
+    #[arg(value_parser = model_path)]
     pub(crate) input: PathBuf,
     /// GGUF file to write.
     pub(crate) output: PathBuf,

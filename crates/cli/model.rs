@@ -112,11 +112,20 @@ fn planned(checkpoint: &Checkpoint, devices: &Devices, config: &EngineConfig) ->
         available_bytes = plan.available_bytes,
         "memory plan"
     );
+    if plan.context_length < plan.wanted_context {
+        tracing::warn!(
+            context_length = plan.context_length,
+            wanted_context = plan.wanted_context,
+            "the KV cache is too small for the context; give it more memory"
+        );
+    }
+    // What is known of the context now decides how some models rotate.
+    let config = EngineConfig { max_model_len: Some(plan.context_length), ..config.clone() };
     if devices.are_cuda() {
         // The engine plans cards again once the weights are there, when the driver says what is left to the byte.
-        return Ok(config.clone());
+        return Ok(config);
     }
-    Ok(EngineConfig { kv_memory_bytes: Some(plan.kv_bytes), ..config.clone() })
+    Ok(EngineConfig { kv_memory_bytes: Some(plan.kv_bytes), ..config })
 }
 
 /// The part that does not depend on how many share the engine.

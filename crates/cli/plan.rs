@@ -2,17 +2,16 @@
 
 use anyhow::{Context, Result};
 use sconce_engine::MemoryPlan;
-use sconce_model::Checkpoint;
 use serde_json::json;
 
 use crate::args::PlanArguments;
-use crate::model::batched;
+use crate::model::{batched, checkpoint};
 
 /// Prints the plan that `serve` with the same options would take, or refuses as it would.
 pub(crate) fn run(arguments: &PlanArguments) -> Result<()> {
     let named = arguments.file.as_deref().or(arguments.model.model.as_deref());
     let path = named.context("name a GGUF file: sconce plan model.gguf")?;
-    let file = Checkpoint::open(path)?;
+    let file = checkpoint(&arguments.model, path)?;
     let devices = arguments.model.device.devices.open()?;
     let config = batched(&arguments.model, &arguments.batch);
     let plan = MemoryPlan::of(&file, &devices, &config, arguments.memory.map(|bytes| bytes.0))
@@ -27,6 +26,7 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<()> {
             "step_bytes": plan.step_bytes,
             "kv_bytes": plan.kv_bytes,
             "kv_tokens": plan.kv_tokens,
+            "wanted_context": plan.wanted_context,
             "context_length": plan.context_length,
             "sequences": plan.sequences(),
             "total_bytes": plan.total_bytes(),
@@ -57,4 +57,7 @@ fn print(plan: &MemoryPlan) {
         plan.sequences(),
         plan.context_length
     );
+    if plan.context_length < plan.wanted_context {
+        println!("Sequences may be no longer than that; the whole context of {} needs more --kv-memory.", plan.wanted_context);
+    }
 }

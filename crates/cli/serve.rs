@@ -96,8 +96,8 @@ fn greet(address: SocketAddr, model: Option<&str>, store: &std::path::Path, hint
     match model {
         Some(id) => println!("  model      {id}"),
         None => println!(
-            "  model      none: search and quoted answers only. `sconce pull llama-3.2-1b-instruct` fetches one, and any Llama or\n             \
-             Mistral GGUF file will do: sconce serve --model NAME-or-FILE"
+            "  model      none: search and quoted answers only. `sconce pull llama-3.2-1b-instruct` fetches one, and any GGUF file\n             \
+             or safetensors folder of Llama's kin will do: sconce serve --model NAME-or-FILE"
         ),
     }
     println!("Try:");

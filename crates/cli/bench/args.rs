@@ -51,8 +51,8 @@ pub(crate) enum AgreeCheck {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchAgreeArguments {
-    /// GGUF file of a Llama or Mistral model.
-    #[arg(long, env = "SCONCE_MODEL", value_name = "FILE")]
+    /// GGUF file, folder of safetensors, or the name of a pulled model.
+    #[arg(long, env = "SCONCE_MODEL", value_name = "FILE", value_parser = model_path)]
     pub(crate) model: PathBuf,
     /// Devices: cpu, or CUDA devices by number, such as 0 or 0,1.
     #[arg(long, value_name = "LIST", default_value = DEFAULT_DEVICES)]

@@ -48,7 +48,9 @@ pub(super) fn record(path: &Path, digest: Option<&str>) -> Finding {
         return skipped("sha256", &format!("pull recorded none, and there is no {}", record.display()));
     };
     if expected.eq_ignore_ascii_case(digest) {
-        return passed("sha256", format!("{digest}, as recorded"), digest.into());
+        let is_part = path.file_stem().is_some_and(|stem| stem.to_string_lossy().contains("-of-"));
+        let of = if is_part { ", of this part alone" } else { "" };
+        return passed("sha256", format!("{digest}, as recorded{of}"), digest.into());
     }
     failed("sha256", format!("{digest}, but the record says {expected}"))
 }

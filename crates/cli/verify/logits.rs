@@ -19,15 +19,27 @@ const TEXT_TOKENS: usize = 256;
 /// Lengths of the prompts that are compared.
 const LENGTHS: [usize; 4] = [1, 9, 33, 65];
 
-/// Runs all checks of logits.
-pub(super) fn check(file: &Checkpoint, model: &Llama, sizes: &ModelSizes, report: &mut Report) {
+/// Runs all checks of logits; the model was loaded for sequences of `served_context`.
+pub(super) fn check(
+    file: &Checkpoint,
+    model: &Llama,
+    sizes: &ModelSizes,
+    served_context: Option<usize>,
+    report: &mut Report,
+) {
     perplexity(file, model, report);
-    if let Err(error) = comparisons(file, model, sizes, report) {
+    if let Err(error) = comparisons(file, model, sizes, served_context, report) {
         report.add(failed("logits", error.to_string()));
     }
 }
 
-fn comparisons(file: &Checkpoint, model: &Llama, sizes: &ModelSizes, report: &mut Report) -> Result<(), ModelError> {
+fn comparisons(
+    file: &Checkpoint,
+    model: &Llama,
+    sizes: &ModelSizes,
+    served_context: Option<usize>,
+    report: &mut Report,
+) -> Result<(), ModelError> {
     let (vocabulary, context) = (sizes.config().vocab_size, sizes.config().context_length);
     let mut random = Random(1);
     let fitting = LENGTHS.into_iter().filter(|length| *length <= context);
@@ -41,7 +53,7 @@ fn comparisons(file: &Checkpoint, model: &Llama, sizes: &ModelSizes, report: &mu
         report.add(skipped("against the CPU", "this ran on the CPU"));
         return Ok(());
     }
-    let cpu = Llama::load(file, &Devices::cpu(), None)?;
+    let cpu = Llama::load(file, &Devices::cpu(), served_context)?;
     let reference = Reference::compute(&cpu, &prompts, KvCacheDtype::F32)?;
     for agreement in agree::with_reference(model, &reference, &prompts, dtype, with_cpu)? {
         report.add(finding("logits", &agreement));

@@ -8,7 +8,7 @@ mod text;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use sconce_engine::{EngineConfig, EngineHandle, LoadedModel};
+use sconce_engine::{EngineConfig, EngineHandle, LoadedModel, MemoryPlan};
 use sconce_model::{Checkpoint, Llama, ModelSizes};
 
 use crate::args::VerifyArguments;
@@ -46,37 +46,40 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
     report.add(passed("header", format!("{} tensors", file.tensors().len()), file.tensors().len().into()));
     report.add(file::finite_weights(&file));
     let devices = arguments.devices.open()?;
+    let config = config(arguments, &sizes);
+    if let Err(error) = MemoryPlan::of(&file, &devices, &config, None) {
+        // To load it all the same would end the process, not the report.
+        report.add(failed("memory", error.to_string()));
+        return report.conclude();
+    }
     let template = arguments.template.chat_template.as_deref().map(std::fs::read_to_string).transpose()?;
-    let model = match Llama::load(&file, &devices, None) {
+    let model = match Llama::load(&file, &devices, config.max_model_len) {
         Ok(model) => model,
         Err(error) => {
             report.add(failed("load", error.to_string()));
             return report.conclude();
         }
     };
-    logits::check(&file, &model, &sizes, &mut report);
+    logits::check(&file, &model, &sizes, config.max_model_len, &mut report);
     match LoadedModel::with_model(model, &file, template.as_deref()) {
-        Ok(loaded) => engine(arguments, loaded, &sizes, digest.as_deref(), &mut report),
+        Ok(loaded) => engine(loaded, &config, digest.as_deref(), &mut report),
         Err(error) => report.add(failed("tokenizer and template", error.to_string())),
     }
     report.conclude()
 }
 
-/// What needs the engine: texts, and answers that are known.
-fn engine(
-    arguments: &VerifyArguments,
-    loaded: LoadedModel,
-    sizes: &ModelSizes,
-    digest: Option<&str>,
-    report: &mut Report,
-) {
-    let longest = sizes.config().context_length.min(512);
-    let config = EngineConfig {
-        max_model_len: Some(longest),
+/// An engine for one at a time.
+fn config(arguments: &VerifyArguments, sizes: &ModelSizes) -> EngineConfig {
+    EngineConfig {
+        max_model_len: Some(sizes.config().context_length.min(512)),
         max_num_seqs: 1,
         ..EngineConfig::for_kind(arguments.devices.kind())
-    };
-    let (engine, thread) = match sconce_engine::start(loaded, &config) {
+    }
+}
+
+/// What needs the engine: texts, and answers that are known.
+fn engine(loaded: LoadedModel, config: &EngineConfig, digest: Option<&str>, report: &mut Report) {
+    let (engine, thread) = match sconce_engine::start(loaded, config) {
         Ok(started) => started,
         Err(error) => return report.add(failed("engine", error.to_string())),
     };

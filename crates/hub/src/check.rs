@@ -94,6 +94,11 @@ pub(crate) fn record(blob: &Path, sha256: &str) -> Result<(), HubError> {
     fs::write(&path, format!("{sha256}  {name}\n")).map_err(HubError::disk(&path, "cannot be written"))
 }
 
+/// Takes back what [`record`] wrote, if it did.
+pub(crate) fn forget(blob: &Path) -> Result<(), HubError> {
+    crate::cache::remove(&record_path(blob))
+}
+
 fn record_path(blob: &Path) -> PathBuf {
     let mut name = blob.as_os_str().to_owned();
     name.push(".sha256");

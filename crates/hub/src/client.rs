@@ -1,6 +1,6 @@
 //! Requests to the endpoint: redirects followed by hand, so that the token stays with it; passing trouble told from final.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, LOCATION, RANGE,
@@ -20,6 +20,8 @@ const MAX_REDIRECTS: usize = 8;
 
 /// The longest description of a repository.
 const MAX_LISTING_BYTES: usize = 64 << 20;
+/// How long a description may take to come.
+const LISTING_TIME: Duration = Duration::from_secs(120);
 
 /// Why a request did not succeed: for good, or worth another try.
 pub(crate) enum Trouble {
@@ -119,6 +121,7 @@ impl<'settings> Client<'settings> {
 
     async fn read_all(&self, target: &Target) -> Result<Vec<u8>, Trouble> {
         let (mut response, _) = self.send(Method::GET, target, None).await?;
+        let began = Instant::now();
         let mut body = Vec::new();
         while let Some(bytes) = response.chunk().await.map_err(|error| Trouble::network(&error))? {
             if body.len() + bytes.len() > MAX_LISTING_BYTES {
@@ -126,6 +129,9 @@ impl<'settings> Client<'settings> {
                 return Err(HubError::Answer { url: target.url.to_string(), reason }.into());
             }
             body.extend_from_slice(&bytes);
+            if began.elapsed() > LISTING_TIME {
+                return Err(Trouble::Passing { reason: "the connection crawls".to_owned(), wait: None });
+            }
         }
         Ok(body)
     }

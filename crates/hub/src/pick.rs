@@ -8,8 +8,7 @@ use crate::error::HubError;
 const DEFAULT_QUANTIZATION: &str = "Q4_K_M";
 
 /// Beside the weights, what a safetensors model needs or may use.
-const COMPANIONS: &[&str] =
-    &["config.json", "generation_config.json", "special_tokens_map.json", "chat_template.json", "chat_template.jinja"];
+const COMPANIONS: &[&str] = &["config.json", "chat_template.json", "chat_template.jinja"];
 
 /// The files of one model.
 #[derive(Debug, PartialEq, Eq)]

@@ -78,6 +78,9 @@ pub struct Pulled {
     pub received: u64,
 }
 
+/// Files of a model at most; the largest published ones have some hundred.
+const MAX_FILES: usize = 1 << 10;
+
 /// Brings a model into the cache, whole or not at all. Without a network it says whether the model is there.
 ///
 /// # Errors
@@ -101,6 +104,10 @@ pub async fn pull(
     let client = Client::new(settings)?;
     let listing = client.listing(repository, revision, tell).await?;
     let picked = pick(&repository.to_string(), &listing.names(), source.target.as_deref())?;
+    if picked.files().len() > MAX_FILES {
+        let reason = format!("a model of {} files, more than the {MAX_FILES} that are fetched", picked.files().len());
+        return Err(HubError::Choice { repository: repository.to_string(), reason, files: listing.names() });
+    }
     let mut wanted = Vec::new();
     for file in picked.files() {
         let listed = listing.files.get(file).cloned().unwrap_or_default();

@@ -8,7 +8,7 @@ use reqwest::header::CONTENT_RANGE;
 use reqwest::{Response, StatusCode};
 
 use crate::cache::{self, RepositoryCache};
-use crate::check::{record, recorded};
+use crate::check::{forget, record, recorded};
 use crate::client::{Client, Patience, Target, Trouble};
 use crate::error::HubError;
 use crate::limits::Limits;
@@ -19,7 +19,7 @@ use crate::pull::{Event, Tell};
 const PROGRESS_BYTES: u64 = 1 << 20;
 
 /// A connection that brings less in so long a time is cut and made anew.
-const CRAWL: (u64, Duration) = (4 << 10, Duration::from_secs(60));
+const CRAWL: (u64, Duration) = (256 << 10, Duration::from_secs(60));
 
 /// A file as it must be when it is whole.
 #[derive(Clone, Debug)]
@@ -34,7 +34,11 @@ pub(crate) struct Wanted {
 /// Whether a blob is whole. One that another tool left without a record is hashed now; one that is wrong is removed.
 pub(crate) fn is_present(cache: &RepositoryCache, wanted: &Wanted) -> Result<bool, HubError> {
     let blob = cache.blob(&wanted.etag);
-    let Ok(metadata) = fs::metadata(&blob) else { return Ok(false) };
+    let Ok(metadata) = fs::metadata(&blob) else {
+        // A record without its blob says nothing of the one that will come.
+        forget(&blob)?;
+        return Ok(false);
+    };
     let right = metadata.is_file() && metadata.len() == wanted.size && {
         let found = match recorded(&blob) {
             Some(sha256) => sha256,
@@ -49,6 +53,7 @@ pub(crate) fn is_present(cache: &RepositoryCache, wanted: &Wanted) -> Result<boo
         wanted.sha256.as_ref().is_none_or(|wanted| *wanted == found)
     };
     if !right {
+        forget(&blob)?;
         cache::remove(&blob)?;
     }
     Ok(right)
@@ -87,8 +92,8 @@ pub(crate) async fn fetch(
         partial.discard()?;
         return Err(HubError::Hash { file: file.to_owned(), expected, found });
     }
-    record(&blob, &found)?;
     partial.finish(&blob)?;
+    record(&blob, &found)?;
     tell(Event::Finished { file });
     Ok(came)
 }

@@ -52,15 +52,27 @@ impl HuggingFaceTokenizer {
             None => Value::Null,
         };
         let vocabulary = tokenizer.vocabulary(&config)?;
-        let chat_template = match &config["chat_template"] {
-            Value::String(template) => Some(template.clone()),
-            Value::Array(named) => {
-                let default = named.iter().find(|entry| entry["name"] == "default");
-                default.and_then(|entry| entry["template"].as_str()).map(str::to_owned)
-            }
-            _ => None,
-        };
-        Ok(Self { vocabulary, chat_template })
+        Ok(Self { vocabulary, chat_template: template_in(&config) })
+    }
+
+    /// The template of `chat_template.json`, where some repositories keep it.
+    ///
+    /// # Errors
+    /// [`TokenizerError::File`] when it is no JSON.
+    pub fn template_of(chat_template: &[u8]) -> Result<Option<String>, TokenizerError> {
+        Ok(template_in(&parse("chat_template.json", chat_template)?))
+    }
+}
+
+/// The field `chat_template`: a text, or several by name.
+fn template_in(json: &Value) -> Option<String> {
+    match &json["chat_template"] {
+        Value::String(template) => Some(template.clone()),
+        Value::Array(named) => {
+            let default = named.iter().find(|entry| entry["name"] == "default");
+            default.and_then(|entry| entry["template"].as_str()).map(str::to_owned)
+        }
+        _ => None,
     }
 }
 
@@ -219,17 +231,20 @@ impl Source {
     /// The GGUF name of the family that splits a text so.
     fn pre_tokenizer(&self) -> Result<String, TokenizerError> {
         let steps = sequence(&self.json["pre_tokenizer"], "pretokenizers");
-        let mut name = None;
-        let mut digits = false;
+        let (mut name, mut digits, mut levels) = (None, false, 0);
         for step in &steps {
             match step["type"].as_str() {
                 Some("ByteLevel") if step["add_prefix_space"] == true => {
                     return self.refuse("pre_tokenizer", "ByteLevel: add_prefix_space is not supported");
                 }
-                Some("ByteLevel") if step["use_regex"] == false => {}
-                Some("ByteLevel") => name = name.or(Some(if digits { "smollm" } else { "gpt-2" })),
-                Some("Digits") if step["individual_digits"] == true => digits = true,
-                Some("Split") => {
+                // What is left is one split by a pattern, or by bytes' own; digits go before the latter alone.
+                Some("ByteLevel") if step["use_regex"] == false && name.is_some() => levels += 1,
+                Some("ByteLevel") if step["use_regex"] != false && name.is_none() => {
+                    levels += 1;
+                    name = Some(if digits { "smollm" } else { "gpt-2" });
+                }
+                Some("Digits") if step["individual_digits"] == true && name.is_none() && !digits => digits = true,
+                Some("Split") if name.is_none() && !digits && step["behavior"] == "Isolated" && step["invert"] != true => {
                     let pattern = step["pattern"]["Regex"].as_str().unwrap_or_default();
                     match PATTERNS.iter().find(|(known, _)| *known == pattern) {
                         Some((_, known)) => name = Some(known),
@@ -239,11 +254,11 @@ impl Source {
                 _ => return self.refuse("pre_tokenizer", format!("{} is not supported", quoted(step))),
             }
         }
-        match name {
+        match name.filter(|_| levels == 1) {
             // Where merges come first, the same pattern has another name.
             Some("llama-bpe") if self.json["model"]["ignore_merges"] != true => Ok("dbrx".to_owned()),
             Some(name) => Ok(name.to_owned()),
-            None => self.refuse("pre_tokenizer", "is missing, and byte-level BPE needs one"),
+            None => self.refuse("pre_tokenizer", "byte-level BPE needs one, with one ByteLevel in it"),
         }
     }
 

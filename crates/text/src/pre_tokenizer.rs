@@ -8,7 +8,7 @@ use regex::Regex;
 use crate::vocabulary::TokenizerError;
 
 /// Names that `tokenizer.ggml.pre` may have, as an error tells them.
-const SUPPORTED: &str = "default, gpt-2, llama-bpe, llama3, llama-v3, dbrx, gpt-4o, tekken, qwen2, smollm";
+const SUPPORTED: &str = "default, gpt-2, llama-bpe, llama3, llama-v3, falcon3, dbrx, gpt-4o, tekken, qwen2, deepseek-r1-qwen, smollm";
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+";
 const LLAMA3: &str = r"'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+";
@@ -64,11 +64,11 @@ impl PreTokenizer {
                 false,
             ),
             "gpt-2" => (&[(GPT2, GiveBack::Always)], false),
-            "llama-bpe" | "llama3" | "llama-v3" => (&[(LLAMA3, GiveBack::UnlessLineEnd)], true),
+            "llama-bpe" | "llama3" | "llama-v3" | "falcon3" => (&[(LLAMA3, GiveBack::UnlessLineEnd)], true),
             "dbrx" => (&[(LLAMA3, GiveBack::UnlessLineEnd)], false),
             "gpt-4o" => (&[(GPT4O, GiveBack::UnlessLineEnd)], false),
             "tekken" => (&[(TEKKEN, GiveBack::UnlessLineEnd)], true),
-            "qwen2" => (&[(QWEN2, GiveBack::UnlessLineEnd)], false),
+            "qwen2" | "deepseek-r1-qwen" => (&[(QWEN2, GiveBack::UnlessLineEnd)], false),
             "smollm" => (&[(r"\p{N}", GiveBack::Never), (GPT2, GiveBack::Always)], false),
             _ => {
                 let name = name.chars().take(64).collect();

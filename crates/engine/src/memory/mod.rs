@@ -28,7 +28,9 @@ pub struct MemoryPlan {
     pub kv_bytes: usize,
     /// Tokens that it holds, in whole blocks.
     pub kv_tokens: usize,
-    /// The longest sequence in tokens.
+    /// The longest sequence in tokens that the model and the options allow.
+    pub wanted_context: usize,
+    /// The longest that will be served: as much of it as the cache holds.
     pub context_length: usize,
 }
 
@@ -37,8 +39,8 @@ impl MemoryPlan {
     /// the machine or the cards say now, before anything is loaded.
     ///
     /// # Errors
-    /// [`EngineError::HostMemory`] or [`EngineError::DeviceMemory`] with the numbers when not one sequence of the context fits, or
-    /// not the cache that was asked for; [`EngineError::Model`] when the file is no model that is supported, or has fewer layers
+    /// [`EngineError::HostMemory`] or [`EngineError::DeviceMemory`] with the numbers when not the cache fits that was asked for, or,
+    /// where none was, not one sequence of the context (on the host: or of what a cache of the default size holds of it); [`EngineError::Model`] when the file is no model that is supported, or has fewer layers
     /// than there are cards.
     pub fn of(
         file: &Checkpoint,
@@ -53,7 +55,7 @@ impl MemoryPlan {
         }
         let weight_bytes = weights.values().sum::<u64>() as usize;
         let model = sizes.config();
-        let context_length = config.context_length(model);
+        let wanted_context = config.context_length(model);
         let wanted_blocks = config.num_blocks(model)?;
         let (step_bytes, available_bytes, blocks) = if devices.are_cuda() {
             let sizes = stage_sizes(file, devices.as_slice().len())?;
@@ -77,7 +79,8 @@ impl MemoryPlan {
             available_bytes,
             kv_bytes: blocks.saturating_mul(KvCache::block_bytes(model, config.block_size, config.kv_cache_dtype)),
             kv_tokens: blocks.saturating_mul(config.block_size),
-            context_length,
+            wanted_context,
+            context_length: wanted_context.min(blocks.saturating_mul(config.block_size)),
         })
     }
 

@@ -55,7 +55,9 @@ pub(super) fn describe(outer: &Settings) -> Result<Described, ModelError> {
         settings.float("rms_norm_eps")?.ok_or_else(|| settings.wrong("rms_norm_eps is missing".to_string()))?;
     set("attention.layer_norm_rms_epsilon", Value::Float(f64::from(epsilon)));
     set("vocab_size", number(settings.needed("vocab_size")?));
-    if let Some(window) = window(settings, architecture, block_count)? {
+    // Llama's class knows no window, whatever its configuration says.
+    let windowed = class != "LlamaForCausalLM";
+    if let Some(window) = window(settings, architecture, block_count)?.filter(|_| windowed) {
         set("attention.sliding_window", number(window));
     }
     temperature(settings, architecture, &mut metadata)?;
@@ -63,6 +65,11 @@ pub(super) fn describe(outer: &Settings) -> Result<Described, ModelError> {
     let rotated = rotated_dimensions(settings, head)?;
     let factors = rope::describe(settings, architecture, rotated, &mut metadata)?;
     let neighbours = Architecture::named(architecture).is_some_and(|named| named.pairs == RopePairs::Neighbours);
+    if neighbours && rotated != head {
+        // The rows are put in order by whole heads.
+        let told = format!("heads of {head} that are rotated in part ({rotated}) are not supported in {class}");
+        return Err(settings.wrong(told));
+    }
     let interleaved = neighbours.then_some((heads as usize, kv_heads as usize));
     let tied = match settings.flag("tie_word_embeddings")? {
         Some(tied) => Some(tied),

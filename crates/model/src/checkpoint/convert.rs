@@ -35,13 +35,14 @@ impl Checkpoint {
     pub fn quantized(mut self, quantization: Quantization) -> (Self, Vec<Fallback>) {
         let layers = self.tensors.iter().filter_map(TensorInfo::layer).max().map_or(0, |last| last.saturating_add(1));
         let layers = u32::try_from(layers).unwrap_or(u32::MAX);
+        let tied = self.tensor_info("output.weight").is_none();
         let mut fallbacks = Vec::new();
         for (info, place) in self.tensors.iter_mut().zip(&self.places) {
             let inputs = info.dimensions[0];
             info.weight_type = match info.dimensions.len() {
                 1 => WeightType::F32,
                 2 => {
-                    let wanted = quantization.type_of(&info.name, layers);
+                    let wanted = quantization.type_of(&info.name, layers, tied);
                     let used = fitting(wanted, inputs);
                     if used != wanted {
                         fallbacks.push(Fallback { tensor: info.name.clone(), wanted, used, inputs });

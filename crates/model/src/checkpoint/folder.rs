@@ -39,7 +39,8 @@ pub(super) fn open(path: &Path) -> Result<Checkpoint, ModelError> {
     let mut tensors = Vec::new();
     for weights in weight_files(path)? {
         let (file, stored) = safetensors::open(&weights.path)?;
-        if let Some(missing) = weights.promised.iter().find(|name| !stored.iter().any(|tensor| tensor.name == **name)) {
+        let names: BTreeSet<&str> = stored.iter().map(|tensor| tensor.name.as_str()).collect();
+        if let Some(missing) = weights.promised.iter().find(|name| !names.contains(name.as_str())) {
             return Err(problem(&weights.path, format!("tensor {missing:?} is missing, but {INDEX} says it is here")));
         }
         for tensor in stored {

@@ -50,6 +50,9 @@ pub(super) fn describe(
             set("scaling.type", Value::Text("linear".to_string()));
             Ok(Vec::new())
         }
+        "yarn" if parameters.flag("truncate")? == Some(false) => {
+            Err(parameters.wrong("rope: truncate: false is not supported for yarn".to_string()))
+        }
         "yarn" => {
             copy("factor", "factor")?;
             copy("beta_fast", "yarn_beta_fast")?;

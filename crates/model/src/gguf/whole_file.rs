@@ -15,7 +15,8 @@ pub(crate) fn write_whole<E>(
     write: impl FnOnce(File, &Path) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
+    // Two processes that write the same file do not write into each other's.
+    name.push(format!(".{}.partial", std::process::id()));
     let partial = path.with_file_name(name);
     let io = |source| failed(partial.clone(), source);
     let file = File::create(&partial).map_err(io)?;

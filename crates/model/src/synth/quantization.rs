@@ -1,4 +1,4 @@
-//! The quantizations that a synthetic file can have: single types, and the mixes that llama.cpp's quantizer makes.
+//! The quantizations that a written file can have: single types, and the mixes that llama.cpp's quantizer makes.
 
 use std::str::FromStr;
 
@@ -23,9 +23,10 @@ pub enum Quantization {
     Q4K,
     Q5K,
     Q6K,
-    /// Q4_K with Q6_K for the output matrix and, in half of the layers, for values and the down projection.
+    /// Q4_K with Q6_K for the output matrix and, in half of the layers, for values and the down projection; Q5_K for a fused
+    /// projection of query, key and value.
     Q4KM,
-    /// Q5_K with Q6_K in the same places.
+    /// Q5_K with Q6_K in all these places.
     Q5KM,
 }
 
@@ -82,18 +83,22 @@ impl Quantization {
         self.facts().1
     }
 
-    /// The type of a matrix. The rule of the mixes: `output` is Q6_K; `attn_v` and `ffn_down` are Q6_K in the first eighth
-    /// of the layers, in the last eighth, and in every third between; everything else has the base type.
-    pub(crate) fn type_of(self, name: &str, block_count: u32) -> WeightType {
+    /// The type of a matrix of a model whose output is the embedding's table (`tied`) or a matrix of its own. The rule of the
+    /// mixes: the output is Q6_K; `attn_v` and `ffn_down` are Q6_K in the first eighth of the layers, in the last eighth, and in
+    /// every third between; `attn_qkv` is a step above the base type, which everything else has.
+    pub(crate) fn type_of(self, name: &str, block_count: u32, tied: bool) -> WeightType {
         let base = self.facts().2;
         if !matches!(self, Self::Q4KM | Self::Q5KM) {
             return base;
         }
-        if name == "output.weight" {
+        if name == if tied { "token_embd.weight" } else { "output.weight" } {
             return WeightType::Q6K;
         }
         let Some((layer, part)) = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) else { return base };
         let Ok(layer) = layer.parse::<u32>() else { return base };
+        if part == "attn_qkv.weight" {
+            return if self == Self::Q4KM { WeightType::Q5K } else { WeightType::Q6K };
+        }
         let eighth = block_count / 8;
         let favoured = layer < eighth || layer >= 7 * block_count / 8 || (layer - eighth) % 3 == 2;
         if favoured && matches!(part, "attn_v.weight" | "ffn_down.weight") { WeightType::Q6K } else { base }

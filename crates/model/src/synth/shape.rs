@@ -127,7 +127,7 @@ impl Shape {
         let vocabulary = self.vocabulary as usize;
         let matrix = |name: String, inputs: usize, outputs: usize, variance: f64| SynthTensor {
             header: WriteTensor {
-                weight_type: quantization.type_of(&name, self.block_count),
+                weight_type: quantization.type_of(&name, self.block_count, false),
                 name,
                 dimensions: vec![inputs, outputs],
             },
