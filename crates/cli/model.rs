@@ -112,15 +112,17 @@ fn planned(checkpoint: &Checkpoint, devices: &Devices, config: &EngineConfig) ->
         available_bytes = plan.available_bytes,
         "memory plan"
     );
+    let mut config = config.clone();
     if plan.context_length < plan.wanted_context {
+        let (context_length, wanted_context) = (plan.context_length, plan.wanted_context);
         tracing::warn!(
-            context_length = plan.context_length,
-            wanted_context = plan.wanted_context,
+            context_length,
+            wanted_context,
             "the KV cache is too small for the context; give it more memory"
         );
+        // Before the weights: how some models rotate depends on it.
+        config.max_model_len = Some(context_length);
     }
-    // What is known of the context now decides how some models rotate.
-    let config = EngineConfig { max_model_len: Some(plan.context_length), ..config.clone() };
     if devices.are_cuda() {
         // The engine plans cards again once the weights are there, when the driver says what is left to the byte.
         return Ok(config);

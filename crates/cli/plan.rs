@@ -58,6 +58,9 @@ fn print(plan: &MemoryPlan) {
         plan.context_length
     );
     if plan.context_length < plan.wanted_context {
-        println!("Sequences may be no longer than that; the whole context of {} needs more --kv-memory.", plan.wanted_context);
+        println!(
+            "Sequences may be no longer than that; the whole context of {} needs more --kv-memory.",
+            plan.wanted_context
+        );
     }
 }

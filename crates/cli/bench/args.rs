@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum, value_parser};
 
 use crate::args::{ActivationDtype, BatchArguments, ModelArguments};
 use crate::devices::{DEFAULT_DEVICES, DeviceList};
+use crate::pull::model_path;
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchCardArguments {

@@ -70,7 +70,9 @@ fn turns(template: &ChatTemplate, tokenizer: &Tokenizer) -> Result<String, Strin
     // Some templates, such as Phi 3's, end a conversation with EOS where nobody is asked to go on.
     let eos = tokenizer.eos().and_then(|id| tokenizer.token_text(id)).filter(|text| !text.is_empty());
     let whole = closed.trim_end();
-    let ended = eos.and_then(|eos| whole.strip_suffix(eos)).filter(|shorter| !open.starts_with(whole) && open.starts_with(shorter.trim_end()));
+    let ended = eos
+        .and_then(|eos| whole.strip_suffix(eos))
+        .filter(|shorter| !open.starts_with(whole) && open.starts_with(shorter.trim_end()));
     let Some(begun) = open.strip_prefix(ended.unwrap_or(whole).trim_end()) else {
         return Err("with a generation prompt it renders something else, not more".into());
     };

@@ -60,7 +60,11 @@ impl TextFiles {
 /// model was trained with.
 fn fit(vocabulary: &mut VocabularySpec, rows: usize) {
     if vocabulary.tokens.len() > rows {
-        tracing::warn!(tokens = vocabulary.tokens.len(), rows, "the embedding has no rows for the last tokens; they are left out");
+        tracing::warn!(
+            tokens = vocabulary.tokens.len(),
+            rows,
+            "the embedding has no rows for the last tokens; they are left out"
+        );
     }
     vocabulary.tokens.truncate(rows);
     let next = vocabulary.tokens.len();
@@ -110,7 +114,12 @@ pub fn vocabulary_keys(checkpoint: &Checkpoint) -> Result<Vec<(String, WriteValu
     }
     if !vocabulary.strips.is_empty() {
         let sides = |strip: &Strip| i32::from(strip.left) + 2 * i32::from(strip.right);
-        put(STRIPS, WriteValue::I32Array(vocabulary.strips.iter().flat_map(|strip| [strip.id.cast_signed(), sides(strip)]).collect()));
+        put(
+            STRIPS,
+            WriteValue::I32Array(
+                vocabulary.strips.iter().flat_map(|strip| [strip.id.cast_signed(), sides(strip)]).collect(),
+            ),
+        );
     }
     let flags = [
         ("add_bos_token", vocabulary.add_bos),
@@ -211,7 +220,6 @@ fn strips_of_keys(metadata: &Metadata, model: VocabularyModel) -> Result<Vec<Str
     // Unknown, control and user-defined.
     let special = |kind: i32| matches!(kind, 2..=4);
     let named = (0..).zip(tokens.into_iter().flat_map(|tokens| tokens.iter())).zip(kinds);
-    let strips =
-        named.filter(|((_, text), kind)| special(*kind) && !["<unk>", "<s>", "<|endoftext|>"].contains(text));
+    let strips = named.filter(|((_, text), kind)| special(*kind) && !["<unk>", "<s>", "<|endoftext|>"].contains(text));
     Ok(strips.map(|((id, _), _)| Strip { id, left: false, right: true }).collect())
 }

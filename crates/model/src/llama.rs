@@ -103,7 +103,7 @@ impl Llama {
         let mut source = TensorSource::new(file, devices.first());
         let token_embedding = source.matrix("token_embd.weight", config.vocab_size, config.embedding_length)?;
         let factors = rope_factors(&mut source, config.rope.dimensions / 2)?;
-        let served = served_context.unwrap_or(config.context_length);
+        let served = served_context.unwrap_or(usize::MAX).min(config.context_length);
         let frequencies = config.rope.frequencies(&factors, served, config.architecture.pairs)?;
         let mut stages = Vec::with_capacity(ranges.len());
         for (device, range) in devices.as_slice().iter().zip(ranges) {

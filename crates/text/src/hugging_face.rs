@@ -244,7 +244,9 @@ impl Source {
                     name = Some(if digits { "smollm" } else { "gpt-2" });
                 }
                 Some("Digits") if step["individual_digits"] == true && name.is_none() && !digits => digits = true,
-                Some("Split") if name.is_none() && !digits && step["behavior"] == "Isolated" && step["invert"] != true => {
+                Some("Split")
+                    if name.is_none() && !digits && step["behavior"] == "Isolated" && step["invert"] != true =>
+                {
                     let pattern = step["pattern"]["Regex"].as_str().unwrap_or_default();
                     match PATTERNS.iter().find(|(known, _)| *known == pattern) {
                         Some((_, known)) => name = Some(known),

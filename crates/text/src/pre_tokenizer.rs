@@ -8,7 +8,8 @@ use regex::Regex;
 use crate::vocabulary::TokenizerError;
 
 /// Names that `tokenizer.ggml.pre` may have, as an error tells them.
-const SUPPORTED: &str = "default, gpt-2, llama-bpe, llama3, llama-v3, falcon3, dbrx, gpt-4o, tekken, qwen2, deepseek-r1-qwen, smollm";
+const SUPPORTED: &str =
+    "default, gpt-2, llama-bpe, llama3, llama-v3, falcon3, dbrx, gpt-4o, tekken, qwen2, deepseek-r1-qwen, smollm";
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+";
 const LLAMA3: &str = r"'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+";
