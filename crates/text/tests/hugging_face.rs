@@ -79,6 +79,9 @@ fn what_is_wrong_or_unknown_is_named_by_file_and_field() {
         ("/pre_tokenizer", json!(null), "pre_tokenizer"),
         ("/pre_tokenizer", json!({"type": "Whitespace"}), "pre_tokenizer"),
         ("/pre_tokenizer/pretokenizers/0/pattern", json!({"Regex": "."}), "pre_tokenizer"),
+        ("/pre_tokenizer/pretokenizers/1/use_regex", json!(true), "pre_tokenizer"),
+        ("/pre_tokenizer/pretokenizers/0/behavior", json!("Removed"), "pre_tokenizer"),
+        ("/pre_tokenizer/pretokenizers/1", json!({"type": "Digits", "individual_digits": true}), "pre_tokenizer"),
         ("/pre_tokenizer/pretokenizers/1/add_prefix_space", json!(true), "pre_tokenizer"),
         ("/normalizer", json!({"type": "NFKC"}), "normalizer"),
         (

@@ -39,6 +39,7 @@ fn a_window_is_told_only_where_it_is_in_force() {
     };
     assert_eq!(window("MistralForCausalLM", "llama", &[]), Some(32));
     assert_eq!(window("MistralForCausalLM", "llama", &[("sliding_window", Value::Null)]), None);
+    assert_eq!(window("LlamaForCausalLM", "llama", &[]), None);
     assert_eq!(window("Phi3ForCausalLM", "phi3", &[]), Some(32));
     assert_eq!(window("Qwen2ForCausalLM", "qwen2", &[]), None);
     let on = ("use_sliding_window", json!(true));
@@ -120,7 +121,9 @@ fn a_configuration_that_is_not_understood_is_refused_with_its_key() {
         ("rope_scaling", json!({"type": "dynamic", "factor": 2.0}), "dynamic"),
         ("rope_scaling", json!({"type": "linear"}), "factor is missing"),
         ("rope_scaling", json!([1]), "rope_scaling must be an object"),
+        ("rope_scaling", json!({"type": "yarn", "factor": 2.0, "truncate": false}), "truncate: false"),
         ("partial_rotary_factor", json!(7.0), "partial_rotary_factor"),
+        ("partial_rotary_factor", json!(0.5), "rotated in part"),
     ];
     for (key, value, expected) in cases {
         let (_folder, _, told) = with(&[(key, value)]);

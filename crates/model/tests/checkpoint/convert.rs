@@ -105,3 +105,27 @@ fn a_failed_conversion_leaves_nothing_behind() {
 fn json_text() -> sconce_model::gguf::write::WriteValue {
     sconce_model::gguf::write::WriteValue::Text(json!({}).to_string())
 }
+
+/// The head is what suffers most from few bits: the mixes keep six for it, whether it is a matrix of its own or the embedding.
+#[test]
+fn mixes_keep_more_bits_for_the_head() {
+    for tied in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tensors = llama_tensors();
+        for tensor in &mut tensors {
+            if matches!(tensor.name.as_str(), "model.embed_tokens.weight" | "lm_head.weight") {
+                *tensor = Stored { shape: vec![40, 256], values: values(40 * 256), ..tensor.clone() };
+            }
+        }
+        tensors.retain(|tensor| !(tied && tensor.name == "lm_head.weight"));
+        let mut config = llama_config();
+        config["tie_word_embeddings"] = tied.into();
+        write_folder(folder.path(), &config, &tensors, Dtype::F32);
+        for (quantization, base) in [(Quantization::Q4KM, WeightType::Q4K), (Quantization::Q5KM, WeightType::Q5K)] {
+            let (converted, _) = Checkpoint::open(folder.path()).unwrap().quantized(quantization);
+            let kind = |name: &str| converted.tensor_info(name).map(|info| info.weight_type);
+            let expected = if tied { (WeightType::Q6K, None) } else { (base, Some(WeightType::Q6K)) };
+            assert_eq!((kind("token_embd.weight").unwrap(), kind("output.weight")), expected, "tied {tied}");
+        }
+    }
+}
