@@ -41,7 +41,7 @@ fn a_cache_that_nobody_asked_for_is_lowered_and_what_cannot_fit_is_refused() {
     let model = tiny_model(data.path());
     let model = model.to_str().expect("UTF-8");
     let whole = plan(data.path(), model, &["--memory", "8GiB"]);
-    let fixed = number(&whole, "weight_bytes") + number(&whole, "step_bytes");
+    let fixed = number(&whole, "weight_bytes") + number(&whole, "packed_bytes") + number(&whole, "step_bytes");
     let half = (fixed + number(&whole, "kv_bytes") / 2).to_string();
     let lowered = plan(data.path(), model, &["--memory", &half]);
     assert!(number(&lowered, "kv_tokens") < number(&whole, "kv_tokens") && number(&lowered, "sequences") >= 1);
@@ -105,6 +105,8 @@ fn a_server_takes_what_the_plan_says() {
         assert_eq!(code, 200, "{answer}");
         // While the weights are copied, the file's pages count beside them; the system takes those back when it needs them.
         let (peak, total) = (status(server.id(), "VmHWM"), number(&plan, "total_bytes"));
+        let own = status(server.id(), "RssAnon");
+        assert!(own <= total, "{dtype}: its own {own} bytes are above the plan of {total}");
         assert!(peak <= total + file_bytes, "{dtype}: the peak of {peak} is above the plan of {total}");
         assert!(total <= peak * 3 / 2 + (64 << 20), "{dtype}: the plan of {total} is far above the peak of {peak}");
         let log = std::fs::read_to_string(&log).expect("UTF-8");

@@ -39,7 +39,7 @@ pub use embedding::embedding;
 pub use error::KernelError;
 pub use indices::Indices;
 pub use placed::PlacedStep;
-pub use quant_matmul::quant_matmul;
+pub use quant_matmul::{packed_bytes, quant_matmul};
 pub use rms_norm::{Normed, rms_norm};
 pub use rope::{HeadNorms, Projections, QueryGrowth, RopeFrequencies, RopePairs, RopeTable, rope_kv_write};
 pub use select_rows::select_rows;

@@ -135,6 +135,46 @@ fn row_split(weight: &Weight, rows: usize) -> RowSplit {
     if repacked && rows > 1 { RowSplit::Parts(1) } else { RowSplit::Whole }
 }
 
+/// Outputs of a tile, and numbers of a row in it, in candle's own order of weights.
+const TILE: [usize; 2] = [16, 256];
+
+/// Bytes that candle keeps beside a quantized weight on the CPU from its first product on: the same numbers in an order of their
+/// own, with scales unpacked (0.11.1, read for this). A memory plan has to count them.
+#[must_use]
+pub fn packed_bytes(weight_type: WeightType, outputs: usize, inputs: usize) -> u64 {
+    let tiles = outputs as u64 / TILE[0] as u64 * (inputs as u64 / TILE[1] as u64);
+    if !outputs.is_multiple_of(TILE[0]) || !inputs.is_multiple_of(TILE[1]) {
+        return 0;
+    }
+    let per_tile = match weight_type {
+        // Sixteen rows of 256 numbers: scales and minimums of eight parts, and four bits for each number.
+        WeightType::Q4K => 16 * (2 * 8 * 4 + 128),
+        // Scales of sixteen parts, and eight bits for each number.
+        WeightType::Q6K => 16 * (16 * 4 + 256),
+        WeightType::Q8_0 => 16 * 8 * 34,
+        _ => 0,
+    };
+    let packs = if cfg!(target_arch = "x86_64") { packs_on_x86(weight_type) } else { cfg!(target_arch = "aarch64") };
+    if packs { tiles * per_tile } else { 0 }
+}
+
+/// Whether candle has kernels for its order of this type on this machine.
+fn packs_on_x86(weight_type: WeightType) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let has_dot_products = std::arch::is_x86_feature_detected!("avx512f")
+            && std::arch::is_x86_feature_detected!("avx512vnni")
+            || std::arch::is_x86_feature_detected!("avxvnni");
+        let has_vectors = std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
+        has_dot_products || has_vectors && weight_type != WeightType::Q8_0
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = weight_type;
+        false
+    }
+}
+
 /// Whether the processor has AMX with 8-bit tiles (CPUID leaf 7, EDX bits 24 and 25).
 fn has_amx() -> bool {
     #[cfg(target_arch = "x86_64")]

@@ -55,6 +55,19 @@ impl ModelSizes {
         Ok(sizes)
     }
 
+    /// Bytes that products on the CPU keep beside the quantized weights, from the first one on.
+    #[must_use]
+    pub fn packed_bytes(file: &Checkpoint) -> u64 {
+        let tied = file.tensor_info("output.weight").is_none();
+        let multiplied = file.tensors().iter().filter(|info| tied || info.name != "token_embd.weight");
+        multiplied
+            .map(|info| match *info.dimensions.as_slice() {
+                [inputs, outputs] => sconce_kernels::packed_bytes(info.weight_type, outputs, inputs),
+                _ => 0,
+            })
+            .sum()
+    }
+
     /// The model's shape.
     #[must_use]
     pub fn config(&self) -> &LlamaConfig {

@@ -18,6 +18,8 @@ pub use card::UTILIZATION_RANGE;
 pub struct MemoryPlan {
     /// Weights by element type as the file names them.
     pub weights: BTreeMap<String, u64>,
+    /// The same numbers in an order of their own, which products on the CPU keep from the first one on.
+    pub packed_bytes: u64,
     /// Keys and values of one token in all layers.
     pub kv_token_bytes: usize,
     /// What the largest step takes beside weights and cache, and on the host the process itself.
@@ -53,7 +55,8 @@ impl MemoryPlan {
         for info in file.tensors() {
             *weights.entry(format!("{:?}", info.weight_type)).or_default() += info.bytes;
         }
-        let weight_bytes = weights.values().sum::<u64>() as usize;
+        let packed_bytes = if devices.are_cuda() { 0 } else { ModelSizes::packed_bytes(file) };
+        let weight_bytes = weights.values().sum::<u64>().saturating_add(packed_bytes) as usize;
         let model = sizes.config();
         let wanted_context = config.context_length(model);
         let wanted_blocks = config.num_blocks(model)?;
@@ -74,6 +77,7 @@ impl MemoryPlan {
         };
         Ok(Self {
             weights,
+            packed_bytes,
             kv_token_bytes: KvCache::block_bytes(model, 1, config.kv_cache_dtype),
             step_bytes,
             available_bytes,
@@ -84,7 +88,7 @@ impl MemoryPlan {
         })
     }
 
-    /// Bytes of all weights.
+    /// Bytes of all weights as the file names them.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
         self.weights.values().sum()
@@ -93,7 +97,9 @@ impl MemoryPlan {
     /// Weights, step and cache together.
     #[must_use]
     pub fn total_bytes(&self) -> usize {
-        (self.weight_bytes() as usize).saturating_add(self.step_bytes).saturating_add(self.kv_bytes)
+        (self.weight_bytes().saturating_add(self.packed_bytes) as usize)
+            .saturating_add(self.step_bytes)
+            .saturating_add(self.kv_bytes)
     }
 
     /// Sequences of the whole context that the cache holds at once.
