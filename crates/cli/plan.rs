@@ -37,6 +37,9 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<()> {
         return Ok(());
     }
     print(&plan);
+    if let Some(asked) = config.max_model_len.filter(|asked| *asked > plan.wanted_context) {
+        println!("The model's context is {}, less than the --max-model-len of {asked}.", plan.wanted_context);
+    }
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! `sconce quantize`: a safetensors folder or a GGUF file as a GGUF file with weights of another type.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -31,16 +32,21 @@ pub(crate) fn run(arguments: &QuantizeArguments) -> Result<()> {
     bar.finish_and_clear();
     written.with_context(|| format!("{} cannot be written", output.display()))?;
     let bytes = std::fs::metadata(output).map_or(0, |file| file.len());
-    println!("{} ({:.2} GB) in {:.1} s", output.display(), bytes as f64 / 1e9, began.elapsed().as_secs_f64());
+    println!("{} ({:.1} MB) in {:.1} s", output.display(), bytes as f64 / 1e6, began.elapsed().as_secs_f64());
     Ok(())
 }
 
-/// Says which matrices have another type than was asked for.
+/// Says which matrices have another type than was asked for, a line for those of a kind.
 pub(crate) fn tell(fallbacks: &[Fallback]) {
-    for fallback in fallbacks {
-        eprintln!(
-            "{}: rows of {} are no whole blocks of {:?}; {:?} is used",
-            fallback.tensor, fallback.inputs, fallback.wanted, fallback.used
-        );
+    let mut told = BTreeMap::<String, Vec<&str>>::new();
+    for Fallback { tensor, wanted, used, inputs } in fallbacks {
+        let why = format!("rows of {inputs} are no whole blocks of {wanted:?}; {used:?} is used");
+        told.entry(why).or_default().push(tensor);
+    }
+    for (why, tensors) in told {
+        match tensors.as_slice() {
+            [one] => eprintln!("{one}: {why}"),
+            several => eprintln!("{} and {} more: {why}", several[0], several.len() - 1),
+        }
     }
 }

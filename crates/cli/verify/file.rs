@@ -33,7 +33,7 @@ pub(super) fn digest(path: &Path) -> Result<Option<String>> {
     if path.is_dir() {
         return Ok(None);
     }
-    let digest = sconce_hub::sha256_of(path).with_context(|| format!("the model {} cannot be read", path.display()))?;
+    let digest = sconce_hub::sha256_of(path).context("name a GGUF file, a folder of safetensors or a pulled model")?;
     Ok(Some(digest))
 }
 

@@ -199,6 +199,9 @@ pub enum EngineError {
 
 /// Bytes as a person reads them.
 fn gib(bytes: usize) -> String {
+    if bytes < 10 << 30 {
+        return format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20));
+    }
     format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }
 

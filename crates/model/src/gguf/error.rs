@@ -28,7 +28,9 @@ pub enum GgufError {
         needed: u64,
     },
     /// A count or length that is larger than the file or our limit allows.
-    #[error("{field}: {value} is more than {limit}, the most that is possible here")]
+    #[error(
+        "{field}: {value} is more than {limit}, the most that is possible here; a file that was cut or damaged says so, too"
+    )]
     TooLarge {
         /// The field.
         field: String,

@@ -19,7 +19,8 @@ pub(crate) fn write_whole<E>(
     name.push(format!(".{}.partial", std::process::id()));
     let partial = path.with_file_name(name);
     let io = |source| failed(partial.clone(), source);
-    let file = File::create(&partial).map_err(io)?;
+    // The folder is to blame, not the name that nobody has heard of.
+    let file = File::create(&partial).map_err(|source| failed(path.to_path_buf(), source))?;
     let result = write(file, &partial).and_then(|()| std::fs::rename(&partial, path).map_err(io));
     if result.is_err() {
         // The error that matters is the first one; a partial file that cannot be removed changes nothing about it.
