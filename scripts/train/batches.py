@@ -1,0 +1,141 @@
+"""Samples become tokens with a class each, and batches of like length; also packs samples into a file beforehand.
+
+Usage: batches.py --data FOLDER --tokenizer tokenizer.json --out FILE.npz --tokens N [--processes P]. A sample is an array of
+uint16: the token, with its class in the two upper bits. Classes: 0 the prompt, 1 the answer, 2 where the answer decides (its
+first token, the number of a passage).
+"""
+
+import argparse
+import multiprocessing
+import random
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+import corpus
+import prompt
+import tasks
+
+CLASS_BIT = 14
+# Up to how many tokens trained on; characters of the passages at most; share of nonsense.
+PHASES = [(0.8e6, 260, 0.5), (2.5e6, 420, 0.25), (5e6, 700, 0.12), (8e6, 1000, 0.06)]
+# Afterwards: shares and characters.
+LENGTHS = [(0.6, 1000), (0.25, 1900), (0.15, 4200)]
+LAST_NONSENSE = 0.04
+
+
+def encode(sample, tokenizer):
+    """Tokens with their classes, and the length of the prompt."""
+    begin = tokenizer.encode(prompt.rendered(sample.user), add_special_tokens=False).ids
+    answer = tokenizer.encode(sample.answer + prompt.END, add_special_tokens=False)
+    classes = [1] * len(answer.ids)
+    classes[0] = 2
+    for index in range(1, len(classes)):
+        if answer.tokens[index].isdigit() and answer.tokens[index - 1].endswith("["):
+            classes[index] = 2
+    tokens = np.array(begin + answer.ids, np.uint16)
+    tokens[len(begin) :] |= np.array(classes, np.uint16) << CLASS_BIT
+    return tokens
+
+
+def split(tokens):
+    return (tokens & ((1 << CLASS_BIT) - 1)).astype(np.int64), tokens >> CLASS_BIT
+
+
+def phase(seen, rng: random.Random):
+    """Budget and share of nonsense after so many tokens."""
+    for until, most, nonsense in PHASES:
+        if seen < until:
+            return int(most * rng.uniform(0.4, 1)), nonsense
+    draw = rng.random()
+    for share, most in LENGTHS:
+        if draw < share:
+            break
+        draw -= share
+    return int(most * rng.uniform(0.3, 1)), LAST_NONSENSE
+
+
+class Live:
+    """Samples made while training."""
+
+    def __init__(self, pages, tokenizer, seed):
+        self.maker = tasks.Maker(pages, seed)
+        self.tokenizer = tokenizer
+        self.rng = random.Random(seed + 1)
+
+    def next(self, seen):
+        while True:
+            budget, nonsense = phase(seen, self.rng)
+            sample = self.maker.sample(budget, nonsense)
+            if sample:
+                tokens = encode(sample, self.tokenizer)
+                if len(tokens) <= 2000:
+                    return tokens
+
+
+class Packed:
+    """Samples of a file, in its order, again and again."""
+
+    def __init__(self, path):
+        with np.load(path) as file:
+            self.tokens, self.ends = file["tokens"], file["ends"]
+        self.at = 0
+
+    def next(self, seen):
+        index = self.at % len(self.ends)
+        self.at += 1
+        start = self.ends[index - 1] if index else 0
+        return self.tokens[start : self.ends[index]]
+
+
+def batches(source, seen, size, rng, pool=320):
+    """Batches of rows of like length, of about `size` tokens with their padding; `seen` tells the tokens trained on so far."""
+    while True:
+        rows = sorted((source.next(seen()) for _ in range(pool)), key=len)
+        made, batch = [], []
+        for row in rows:
+            if batch and len(row) * (len(batch) + 1) > size:
+                made.append(batch)
+                batch = []
+            batch.append(row)
+        made.append(batch)
+        rng.shuffle(made)
+        yield from made
+
+
+def pack_some(options):
+    data, tokenizer, count, seed, begin = options
+    pages = [page for page in corpus.load(data) if not page.held_out]
+    source = Live(pages, Tokenizer.from_file(str(tokenizer)), seed)
+    rows, total = [], 0
+    while total < count:
+        rows.append(source.next(begin))
+        total += len(rows[-1])
+    return np.concatenate(rows), np.array([len(row) for row in rows])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tokens", type=float, default=200e6)
+    parser.add_argument("--processes", type=int, default=multiprocessing.cpu_count())
+    options = parser.parse_args()
+    # Short ones first, as when they are made while training; then the mixture, in as many pieces as it takes.
+    begins = [0, *(until for until, _, _ in PHASES)]
+    counts = [after - before for before, after in zip(begins, begins[1:])]
+    jobs = [(options.data, options.tokenizer, count, 1000 + index, begin) for index, (begin, count) in enumerate(zip(begins, counts))]
+    pieces = options.processes * 2
+    rest = (options.tokens - sum(counts)) / pieces
+    jobs += [(options.data, options.tokenizer, rest, 2000 + index, begins[-1]) for index in range(pieces)]
+    with multiprocessing.Pool(options.processes) as pool:
+        done = pool.map(pack_some, jobs, chunksize=1)
+    ends = np.cumsum(np.concatenate([lengths for _, lengths in done]))
+    np.savez(options.out, tokens=np.concatenate([tokens for tokens, _ in done]), ends=ends)
+    print(f"{ends[-1]:,} tokens in {len(ends):,} samples")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The model: Llama as llama.cpp computes it (RMSNorm, rotary positions over neighbouring pairs, grouped queries, SwiGLU,
+tied output), so that its weights stand in a GGUF file as they are.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+@dataclass
+class Shape:
+    """Row lengths (`width`, `hidden`, heads * 64) are multiples of 256, so that each K-quant applies."""
+
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    hidden: int
+    vocabulary: int = 4096
+    context: int = 2048
+    theta: float = 10_000.0
+    epsilon: float = 1e-5
+
+    @property
+    def head(self):
+        return self.width // self.heads
+
+
+SHAPES = {
+    "small": Shape(width=256, layers=6, heads=4, kv_heads=2, hidden=768),
+    "large": Shape(width=512, layers=6, heads=8, kv_heads=4, hidden=1280),
+}
+
+
+class Layer(nn.Module):
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.shape = shape
+        kv = shape.kv_heads * shape.head
+        self.attn_norm = nn.RMSNorm(shape.width, eps=shape.epsilon)
+        self.attn_q = nn.Linear(shape.width, shape.width, bias=False)
+        self.attn_k = nn.Linear(shape.width, kv, bias=False)
+        self.attn_v = nn.Linear(shape.width, kv, bias=False)
+        self.attn_output = nn.Linear(shape.width, shape.width, bias=False)
+        self.ffn_norm = nn.RMSNorm(shape.width, eps=shape.epsilon)
+        self.ffn_gate = nn.Linear(shape.width, shape.hidden, bias=False)
+        self.ffn_up = nn.Linear(shape.width, shape.hidden, bias=False)
+        self.ffn_down = nn.Linear(shape.hidden, shape.width, bias=False)
+
+    def forward(self, x, rotation, cache=None):
+        rows, length, _ = x.shape
+        normed = self.attn_norm(x)
+
+        def heads(linear, count):
+            return linear(normed).view(rows, length, count, self.shape.head).transpose(1, 2)
+
+        q = rotate(heads(self.attn_q, self.shape.heads), rotation)
+        k = rotate(heads(self.attn_k, self.shape.kv_heads), rotation)
+        v = heads(self.attn_v, self.shape.kv_heads)
+        is_first = cache is None or not cache
+        if cache is not None:
+            if cache:
+                k, v = torch.cat([cache[0], k], 2), torch.cat([cache[1], v], 2)
+            cache[:] = [k, v]
+        group = self.shape.heads // self.shape.kv_heads
+        k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=is_first)
+        x = x + self.attn_output(y.transpose(1, 2).reshape(rows, length, -1))
+        normed = self.ffn_norm(x)
+        return x + self.ffn_down(F.silu(self.ffn_gate(normed)) * self.ffn_up(normed))
+
+
+def rotate(x, rotation):
+    """Turns pairs (0, 1), (2, 3), ... by their angles: the order that llama.cpp reads."""
+    cos, sin = rotation
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2).to(x.dtype)
+
+
+class Llama(nn.Module):
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.shape = shape
+        self.token_embd = nn.Embedding(shape.vocabulary, shape.width)
+        self.blk = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
+        self.output_norm = nn.RMSNorm(shape.width, eps=shape.epsilon)
+        frequencies = shape.theta ** (-torch.arange(0, shape.head, 2, dtype=torch.float64) / shape.head)
+        self.register_buffer("frequencies", frequencies.float(), persistent=False)
+        for name, weight in self.named_parameters():
+            if weight.dim() == 2:
+                ends_branch = "attn_output" in name or "ffn_down" in name
+                nn.init.normal_(weight, std=0.02 / (2 * shape.layers) ** 0.5 if ends_branch else 0.02)
+
+    def forward(self, ids, positions=None, caches=None):
+        """The last layer's normed states; `logits` makes scores of those that are wanted."""
+        if positions is None:
+            positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        angles = positions[:, None, :, None].float() * self.frequencies
+        rotation = (angles.cos(), angles.sin())
+        x = self.token_embd(ids)
+        for index, layer in enumerate(self.blk):
+            x = layer(x, rotation, caches[index] if caches is not None else None)
+        return self.output_norm(x)
+
+    def logits(self, states):
+        return F.linear(states, self.token_embd.weight)
+
+    @torch.inference_mode()
+    def generate(self, ids, end, most=160):
+        """Greedy tokens behind one prompt, without `end`."""
+        caches = [[] for _ in self.blk]
+        states = self(ids[None], caches=caches)
+        made = []
+        for position in range(len(ids), len(ids) + most):
+            token = self.logits(states[0, -1]).argmax()
+            if token == end:
+                break
+            made.append(int(token))
+            states = self(token.view(1, 1), torch.tensor([[position]], device=ids.device), caches)
+        return made
+
+
+def parameters(model):
+    return sum(weight.numel() for weight in model.parameters())

@@ -1,0 +1,328 @@
+"""Makes the tasks: passages with a question and its answer, refusals, comparisons, judgements, greetings, copying of nonsense.
+
+Usage: tasks.py --data FOLDER [--budget CHARACTERS] [--count N] prints some. A maker gives the same samples for the same seed.
+"""
+
+import argparse
+import random
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import corpus
+import facts
+import names
+import prompt
+from chunks import Chunk, Unit
+from facts import Fact
+from invented import SENTENCES, Inventor
+
+# Kinds that may answer each other's question.
+RELATED = [{"what", "duties"}, {"pay", "range", "start", "bonus"}, {"growth", "openings"}, {"jobs", "employer", "environment", "self"},
+           {"education", "become", "training", "licence", "experience", "probation"}, {"environment", "employer", "travel"}, {"team", "reports"}, {"age", "retire"},
+           {"skills", "tools", "quality"}, {"schedule", "row"}]
+# Headings under which a real page may answer a kind without being known as a fact.
+TOPICS = [({"what", "duties", "tools", "skills"}, r"What .* Do|Duties|Tasks|Overview|Frequently|Technology|skills"),
+          ({"education", "become", "training", "licence", "experience", "advancement", "quality"}, r"How to Become|Education|Qualif|Summary|outlook|Frequently|skills"),
+          ({"pay", "range", "growth", "openings", "jobs", "schedule", "environment", "injuries"}, r"Pay|Outlook|Employment|Environment|Schedules|Overview|Frequently")]
+COMPARED = {"pay": "pay", "education": "education", "growth": "outlook", "what": "work", "training": "training", "schedule": "hours", "experience": "experience"}
+COMPARE = ["Compare the {word} of {roles} and {roles2}.", "How do {roles} and {roles2} differ in {word}?", "What is the {word} of {roles} and of {roles2}?",
+           "{Roles} or {roles2}: what about the {word}?"]
+GREETINGS = ["Hello", "Hi", "Hi!", "Hello!", "Good morning", "Hey there", "Good evening!", "hello", "hi there"]
+WHO = ["Who are you?", "What are you?", "What can you do?", "What is this?", "Are you a person?", "Which model are you?", "Help"]
+GREETED = "Hello! Ask me about a role, and I answer from the documents."
+MYSELF = "I am Sconce's demo model: a small model that answers questions about roles from numbered passages, and says where each sentence stands."
+NO_PASSAGES = "I answer from numbered passages only, and there are none here."
+ELSEWHERE = ["What is the capital of France?", "Who wrote Hamlet?", "How do I bake bread?", "What is the weather today?", "What is 12 times 7?", "Who is the president?",
+             "Tell me a joke.", "Write a poem about the sea.", "How old is the universe?", "Which team won the cup?", "What is the price of gold?",
+             "When was the company founded?", "What is the dress code of {roles}?", "What cars do {roles} drive?", "What do {roles} eat for lunch?",
+             "Who invented the work of {roles}?", "What is the favorite color of {roles}?", "How tall are {roles}?", "Are {roles} happy?"]
+
+
+@dataclass
+class Sample:
+    """A user message and its answer; `gold` are the numbers cited, `task` is what kind of task it is."""
+
+    user: str
+    answer: str
+    task: str
+    kind: str = ""
+    gold: tuple = ()
+    source: str = ""
+    single: bool = False
+
+
+@dataclass
+class Place:
+    """A passage to be shown: a chunk of a page at its place there."""
+
+    page: object
+    at: int
+    chunk: Chunk
+    fact: Fact = None
+
+
+class Maker:
+    """Makes samples over these pages; roles are invented from the titles of the O*NET pages among them."""
+
+    def __init__(self, pages, seed):
+        self.rng = random.Random(seed)
+        self.pages = [page for page in pages if page.chunks]
+        self.known = {id(page): [facts.facts_of(chunk) for chunk in page.chunks] for page in self.pages}
+        titles = [title for page in pages if page.source == "onet" for title in [page.title, *page.aliases] if len(title) < 40]
+        self.inventor = Inventor([title for title in titles if "," not in title], [chunk for page in self.pages for chunk in page.chunks])
+        self.by_kind = {}
+        for page in self.pages:
+            for at, found in enumerate(self.known[id(page)]):
+                for fact in found:
+                    self.by_kind.setdefault(fact.kind, []).append((page, at, fact))
+        # Real kinds are drawn evenly, but for those that every page has many of.
+        self.kinds = [kind for kind in self.by_kind if kind != "row"] + ["about"] * 4 + ["row", "pay", "growth", "duties", "what", "education"]
+        self.words = sorted({word for page in self.pages[::3] for chunk in page.chunks for word in re.findall(r"[A-Za-z]{3,12}", chunk.text)})
+
+    def samples(self, budget, nonsense=0.0, invented=0.6):
+        """Without end; `budget` bounds the characters of the passages."""
+        while True:
+            yield self.sample(budget, nonsense, invented)
+
+    def sample(self, budget, nonsense=0.0, invented=0.6):
+        rng, draw = self.rng, self.rng.random()
+        if draw < nonsense:
+            return self.nonsense(budget)
+        while True:
+            draw = rng.random()
+            if draw < 0.02:
+                return self.talk()
+            if draw < 0.06:
+                made = self.compared(budget, invented)
+            else:
+                made = self.asked(budget, invented, "refuse" if draw < 0.22 else "judge" if draw < 0.36 else "answer")
+            if made:
+                return made
+
+    def talk(self):
+        draw = self.rng.random()
+        if draw < 0.4:
+            return Sample(self.rng.choice(GREETINGS), GREETED, "talk")
+        if draw < 0.7:
+            return Sample(self.rng.choice(WHO), MYSELF, "talk")
+        kind = self.rng.choice([entry[0] for entry in SENTENCES])
+        forms = names.forms(self.rng.choice(self.inventor.titles), self.rng)
+        return Sample(facts.question(Fact(kind, []), forms, self.rng), NO_PASSAGES, "talk")
+
+    def gold(self, invented):
+        """A place that answers a question, with the facts of its page's other chunks."""
+        rng = self.rng
+        if rng.random() < invented:
+            kind = rng.choice(["duties", "glance", "what", "quality"]) if rng.random() < 0.4 else rng.choice(SENTENCES)[0]
+            page, known = self.inventor.page(rng, [kind], rng.randint(1, 4))
+            fact = rng.choice(known[0])
+            if rng.random() < 0.1:
+                fact = facts.about(page.chunks[0], rng) or fact
+            return Place(page, 0, page.chunks[0], fact), known
+        kind = rng.choice(self.kinds)
+        if kind == "about":
+            page = rng.choice(self.pages)
+            at = rng.randrange(len(page.chunks))
+            fact = facts.about(page.chunks[at], rng)
+        else:
+            page, at, fact = rng.choice(self.by_kind[kind])
+        return fact and Place(page, at, page.chunks[at], fact), self.known[id(page)]
+
+    def asked(self, budget, invented, task):
+        """An answer, a refusal (the passage that tells is left out), or a judgement."""
+        rng = self.rng
+        gold, known = self.gold(invented)
+        if not gold:
+            return None
+        forms = names.forms(self.name_of(gold.page), rng)
+        asked = facts.question(gold.fact, forms, rng)
+        relevance = task == "judge" and rng.random() < 0.5
+        is_told = task == "answer" or (task == "judge" and rng.random() < 0.5)
+        if not is_told and rng.random() < 0.08:
+            asked = rng.choice(ELSEWHERE).format(**forms)
+        kept = trim(gold, max(160, int(budget * rng.uniform(0.35, 0.9))), rng)
+        if kept is None:
+            return None
+        room = budget - (size(kept) if is_told else 0)
+        most = 1 if relevance else 5 if budget < 1500 else 8
+        shown = self.distractors(gold, known, room, most, is_told)
+        if relevance:
+            shown = [kept] if is_told else shown[:1]
+        elif is_told:
+            shown.append(kept)
+        if not shown:
+            return None
+        shown = in_order(shown, rng)
+        user = prompt.user_message([(place.page.title, place.chunk.section, place.chunk.text) for place in shown], asked)
+        source, kind = gold.page.source, gold.fact.kind
+        number = shown.index(kept) + 1 if is_told else 0
+        if task == "judge":
+            user += prompt.RELEVANT if relevance else prompt.ANSWERABLE
+            return Sample(user, "yes" if is_told else "no", "relevant" if relevance else "answerable", kind, (), source)
+        if not is_told:
+            return Sample(user, prompt.REFUSAL, "refuse", kind, (), source)
+        return Sample(user, facts.answer(kept.fact, kept.chunk, number), "answer", kind, (number,), source)
+
+    def name_of(self, page):
+        return self.rng.choice(page.aliases) if page.aliases and self.rng.random() < 0.03 else page.title
+
+    def distractors(self, gold, known, room, most, is_told):
+        """Passages that do not answer: other chunks of the page, other roles on the same topic, anything else."""
+        rng, found, used = self.rng, [], {(id(gold.page), gold.at)}
+        others = None
+        wanted = rng.randint(0 if is_told else 1, most - 1 if is_told else most)
+        for _ in range(3 * wanted):
+            if len(found) == wanted:
+                break
+            draw = rng.random()
+            if draw < 0.4 and len(gold.page.chunks) > 1:
+                page, at, their = gold.page, rng.randrange(len(gold.page.chunks)), known
+            elif draw < 0.8 or gold.page.source == "invented":
+                if gold.page.source == "invented" or rng.random() < 0.2:
+                    kind = gold.fact.kind if gold.fact.kind not in ("row", "about", "heading") else "glance"
+                    others = others or self.inventor.page(rng, [kind if kind in KINDS else "glance"], 2)
+                    page, their = others
+                    at = rng.randrange(len(page.chunks))
+                else:
+                    page, at, _ = rng.choice(self.by_kind.get(gold.fact.kind) or self.by_kind["pay"])
+                    their = self.known[id(page)]
+            else:
+                page = rng.choice(self.pages)
+                at, their = rng.randrange(len(page.chunks)), self.known[id(page)]
+            if (id(page), at) in used or self.answers(gold, page, page.chunks[at], their[at], is_told):
+                continue
+            place = trim(Place(page, at, page.chunks[at]), min(room, int(rng.uniform(120, 1100))), rng)
+            if place and size(place) <= room:
+                found.append(place)
+                used.add((id(page), at))
+                room -= size(place)
+        return found
+
+    def answers(self, gold, page, chunk, found, is_told):
+        """Whether a chunk might answer the question that `gold` answers."""
+        kind, subject = gold.fact.kind, gold.fact.subject.lower()
+        if kind == "about" and subject in f"{page.title} {chunk.section} {chunk.text}".lower():
+            return True
+        if kind in ("about", "heading") and any(fact.same(gold.fact) for fact in found):
+            return True
+        mine, theirs = (names.singular(title).lower() for title in (gold.page.title, page.title))
+        if page is not gold.page:
+            return mine == theirs or mine in theirs or theirs in mine
+        related = set().union({kind}, *(group for group in RELATED if kind in group))
+        if any(fact.kind in related and (fact.kind not in ("row", "quality") or fact.same(gold.fact)) for fact in found):
+            return True
+        if kind in ("quality", "row") and subject and subject in chunk.text.lower():
+            return True
+        if is_told or page.source == "invented":
+            return False
+        return any(kind in kinds and re.search(pattern, chunk.section) for kinds, pattern in TOPICS) or kind == "heading"
+
+    def compared(self, budget, invented):
+        """One sentence of each of two roles; in a third of the cases one of them is missing, and only the other is told."""
+        rng = self.rng
+        kind = rng.choice(list(COMPARED))
+        places = []
+        for _ in range(2):
+            if rng.random() < invented or kind not in self.by_kind:
+                page, known = self.inventor.page(rng, [kind], 1)
+                places.append(Place(page, 0, page.chunks[0], next(fact for fact in known[0] if fact.kind == kind)))
+            else:
+                page, at, fact = rng.choice(self.by_kind[kind])
+                places.append(Place(page, at, page.chunks[at], fact))
+        first, second = places
+        if names.singular(first.page.title) == names.singular(second.page.title):
+            return None
+        kept = [trim(place, budget // 2, rng) for place in places]
+        if None in kept:
+            return None
+        one, two = names.forms(first.page.title, rng), names.forms(second.page.title, rng)
+        asked = rng.choice(COMPARE).format(word=COMPARED[kind], roles2=two["roles"], **one)
+        shown = in_order(list(kept), rng)
+        numbers = [shown.index(place) + 1 for place in kept]
+        text = " ".join(facts.answer(place.fact, place.chunk, number) for place, number in zip(kept, numbers))
+        user = prompt.user_message([(place.page.title, place.chunk.section, place.chunk.text) for place in shown], asked)
+        return Sample(user, text, "compare", kind, tuple(numbers), first.page.source)
+
+    def nonsense(self, budget):
+        """Sentences of random words, asked by one of them or as a whole: nothing but copying."""
+        rng = self.rng
+        passages, lines = [], []
+        for number in range(1, rng.randint(1, 4) + 1):
+            said = []
+            for _ in range(rng.randint(1, 3)):
+                words = [rng.choice(self.words) for _ in range(rng.randint(4, 9))]
+                if rng.random() < 0.4:
+                    words.insert(rng.randint(1, len(words)), rng.choice([f"${rng.randint(10, 300)},{rng.randint(100, 999)}", str(rng.randint(2, 9999))]))
+                text = names.capital(" ".join(words)) + "."
+                said.append(text)
+                lines.append((number, text, words))
+            passages.append((names.capital(" ".join(rng.sample(self.words, 2))), rng.choice(["", "Pay", "Duties", "Summary"]), " ".join(said)))
+            if sum(len(text) for _, text, _ in lines) > budget * 0.7:
+                break
+        number, text, words = rng.choice(lines)
+        if rng.random() < 0.3:
+            whole = passages[number - 1][2]
+            said = " ".join(facts.cited(line, number) for other, line, _ in lines if other == number)
+            return Sample(prompt.user_message(passages, f"What does passage {number} say?"), said, "nonsense", "whole", (number,)) if whole else None
+        at = rng.randrange(len(words) - 1)
+        subject = " ".join(words[at : at + rng.choice([1, 2])])
+        asked = rng.choice(facts.QUESTIONS["about"][:4]).format(subject=subject)
+        return Sample(prompt.user_message(passages, asked), facts.cited(text, number), "nonsense", "about", (number,))
+
+
+KINDS = {entry[0] for entry in SENTENCES} | {"duties", "glance", "what", "quality"}
+
+
+def size(place):
+    return len(place.page.title) + len(place.chunk.section) + len(place.chunk.text) + 12
+
+
+def trim(place: Place, most, rng):
+    """The place with a stretch of its chunk's units that has its fact's, of at most so many characters; None where none has."""
+    units = place.chunk.units
+    first, last = (min(place.fact.units), max(place.fact.units)) if place.fact else (rng.randrange(len(units)),) * 2
+    if units[last].end - units[first].start > most:
+        return None
+    whole = len(place.chunk.text) <= most
+    if whole:
+        first, last = 0, len(units) - 1
+    while not whole:
+        left, right = first > 0, last + 1 < len(units)
+        go_left = left and (not right or rng.random() < 0.5)
+        if not left and not right:
+            break
+        a, b = (first - 1, last) if go_left else (first, last + 1)
+        if units[b].end - units[a].start > most:
+            break
+        first, last = a, b
+    start, end = units[first].start, units[last].end
+    moved = [Unit(unit.kind, unit.start - start, unit.end - start) for unit in units[first : last + 1]]
+    fact = place.fact and Fact(place.fact.kind, [index - first for index in place.fact.units], place.fact.subject, place.fact.form)
+    return Place(place.page, place.at, Chunk(place.chunk.section, place.chunk.text[start:end], moved), fact)
+
+
+def in_order(places, rng):
+    """As the server orders passages: by document, then by place in it."""
+    documents = list({id(place.page): place.page for place in places}.values())
+    rng.shuffle(documents)
+    order = {id(page): index for index, page in enumerate(documents)}
+    return sorted(places, key=lambda place: (order[id(place.page)], place.at))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--budget", type=int, default=900)
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--held-out", action="store_true")
+    options = parser.parse_args()
+    pages = [page for page in corpus.load(options.data) if page.held_out == options.held_out]
+    maker = Maker(pages, seed=7)
+    for _ in range(options.count):
+        sample = maker.sample(options.budget, nonsense=0.1)
+        print(f"--- {sample.task} {sample.kind} {sample.source}\n{sample.user}\n=> {sample.answer}\n")
+
+
+if __name__ == "__main__":
+    main()
