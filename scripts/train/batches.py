@@ -21,7 +21,7 @@ CLASS_BIT = 14
 # Up to how many tokens trained on; characters of the passages at most; share of nonsense.
 PHASES = [(0.8e6, 260, 0.5), (2.5e6, 420, 0.25), (5e6, 700, 0.12), (8e6, 1000, 0.06)]
 # Afterwards: shares and characters.
-LENGTHS = [(0.6, 1000), (0.25, 1900), (0.15, 4200)]
+LENGTHS = [(0.6, 1000), (0.25, 2200), (0.15, 5500)]
 LAST_NONSENSE = 0.04
 
 
@@ -70,7 +70,7 @@ class Live:
             sample = self.maker.sample(budget, nonsense)
             if sample:
                 tokens = encode(sample, self.tokenizer)
-                if len(tokens) <= 2000:
+                if len(tokens) <= 2500:
                     return tokens
 
 
@@ -126,7 +126,9 @@ def main():
     # Short ones first, as when they are made while training; then the mixture, in as many pieces as it takes.
     begins = [0, *(until for until, _, _ in PHASES)]
     counts = [after - before for before, after in zip(begins, begins[1:])]
-    jobs = [(options.data, options.tokenizer, count, 1000 + index, begin) for index, (begin, count) in enumerate(zip(begins, counts))]
+    jobs = [
+        (options.data, options.tokenizer, count, 1000 + index, begin) for index, (begin, count) in enumerate(zip(begins, counts))
+    ]
     pieces = options.processes * 2
     rest = (options.tokens - sum(counts)) / pieces
     jobs += [(options.data, options.tokenizer, rest, 2000 + index, begins[-1]) for index in range(pieces)]

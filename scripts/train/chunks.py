@@ -12,7 +12,9 @@ COMFORTABLE_WORDS = 110
 MAX_UNIT_WORDS = 60
 
 ABBREVIATIONS = set(
-    "e.g i.e etc mr mrs ms dr prof st no vs inc ltd co corp jr sr approx dept est fig u.s u.k ph.d m.d b.a b.s m.a m.s d.c".split()
+    (
+        "e.g i.e etc mr mrs ms dr prof st no vs inc ltd co corp jr sr approx dept est fig " "u.s u.k ph.d m.d b.a b.s m.a m.s d.c"
+    ).split()
 )
 NOTICES = ("please enable javascript", "video transcript available at", "skip to content", "skip to main")
 CLOSERS = ".!?\"'”’)]*_"
@@ -83,7 +85,7 @@ def ends_here(text, start, at, end):
         return False
     if text[at] != ".":
         return True
-    word = re.split(r"[\s(]", text[start:at])[-1].lstrip("\"“*_").lower()
+    word = re.split(r"[\s(]", text[start:at])[-1].lstrip('"“*_').lower()
     return not ((len(word) == 1 and word.isalpha()) or word in ABBREVIATIONS)
 
 

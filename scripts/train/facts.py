@@ -6,46 +6,16 @@ page: a row of a table ("row", asked by its label) and a sentence asked by some 
 
 import random
 import re
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 
 from chunks import Chunk
 
 LIST_ITEMS = 4
 
-QUESTIONS = {
-    "pay": ["How much do {roles} earn?", "What is the pay of {a_role}?", "What do {roles} earn?", "How much does {a_role} make?",
-            "What is the median wage for {roles}?", "What is the median annual wage of {a_role}?", "Salary of {a_role}?",
-            "How much are {roles} paid?", "What is the salary of {a_role}?", "{Roles}: pay?", "How well do {roles} get paid?"],
-    "range": ["How much do the lowest-paid {roles} earn?", "What do the best-paid {roles} earn?", "How much do the top 10 percent of {roles} make?",
-              "What is the pay range of {roles}?", "What do the highest-paid and lowest-paid {roles} make?"],
-    "growth": ["What is the job outlook for {roles}?", "How fast will employment of {roles} grow?", "Is employment of {roles} growing?",
-               "What is the projected growth for {roles}?", "Will there be more jobs for {roles}?", "How is the outlook for {roles}?"],
-    "openings": ["How many openings for {roles} are there each year?", "How many job openings are projected for {roles}?",
-                 "How many {roles} are hired each year?", "How many openings are expected for {a_role}?"],
-    "jobs": ["How many {roles} are there?", "How many jobs do {roles} hold?", "How many people work as {roles}?"],
-    "what": ["What does {a_role} do?", "What do {roles} do?", "What is {a_role}?", "What is the work of {roles}?", "Describe the role of {a_role}.",
-             "Tell me what {roles} do.", "What is the job of {a_role}?"],
-    "duties": ["What are the duties of {a_role}?", "What duties do {roles} have?", "List the duties of {roles}.", "What are {roles} responsible for?",
-               "What are the main tasks of {a_role}?", "What tasks does {a_role} have?", "Which responsibilities does {a_role} have?"],
-    "tools": ["Which tools do {roles} use?", "What software does {a_role} work with?", "What technology do {roles} use?", "Which technologies should {a_role} know?"],
-    "skills": ["What skills does {a_role} need?", "Which skills do {roles} need?", "What should {a_role} be good at?", "List the skills of {a_role}."],
-    "environment": ["Where do {roles} work?", "What is the work environment of {roles}?", "In what places does {a_role} work?"],
-    "schedule": ["What hours do {roles} work?", "What is the work schedule of {a_role}?", "Do {roles} work full time?", "When do {roles} work?"],
-    "become": ["How do I become {a_role}?", "How does one become {a_role}?", "What do {roles} need to enter the occupation?"],
-    "education": ["What education do {roles} need?", "Which degree does {a_role} need?", "Do {roles} need a degree?", "What should {a_role} study?",
-                  "What education is required for {roles}?"],
-    "training": ["What training do {roles} get?", "How are {roles} trained?", "How long is the training of {a_role}?"],
-    "licence": ["Do {roles} need a license?", "Which certifications do {roles} need?", "Must {a_role} be certified?", "What license does {a_role} need?"],
-    "experience": ["How much experience does {a_role} need?", "What experience do {roles} need?", "Do {roles} need experience?"],
-    "advancement": ["How can {roles} advance?", "What can {a_role} become later?", "What is the career path of {a_role}?"],
-    "injuries": ["Is the work of {roles} dangerous?", "How often are {roles} injured?", "What injuries do {roles} get?"],
-    "titles": ["What are other job titles of {roles}?", "Which job titles do {roles} have?", "What are {roles} also called?"],
-    "quality": ["Why do {roles} need {subject}?", "Why is {subject} important for {roles}?", "What about the {subject} of {roles}?", "Do {roles} need {subject}?"],
-    "row": ["What is the {subject} of {roles}?", "What is the {subject} for {a_role}?", "{subject} of {roles}?", "{Roles}: {subject}?"],
-    "about": ["What is said about {subject}?", "What do the documents say about {subject}?", "Tell me about {subject}.", "What about {subject}?",
-              "What about {subject} for {roles}?", "Is there anything about {subject} of {roles}?"],
-    "heading": ["{subject}"],
-}
+PHRASINGS = tomllib.loads(Path(__file__).with_name("phrasings.toml").read_text())
+QUESTIONS = PHRASINGS["questions"]
 # Sentences that answer a kind wherever they stand; under these headings, the first sentences; rows by their label; lists.
 SENTENCES = {
     "pay": r"^(The )?median (annual|hourly) wage (for|of) .* was \$|^The median annual wage for",
@@ -55,20 +25,37 @@ SENTENCES = {
     "jobs": r"^.{3,90} held about .* jobs in 20\d\d\.$",
 }
 HEADINGS = [
-    ("what", r"^What .* Do$", 1), ("environment", r"^Work Environment$", 1), ("schedule", r"^Work Schedules$", 1),
-    ("become", r"^How to Become", 2), ("education", r"^Education( and Training)?$", 1), ("training", r"^Training$", 1),
-    ("licence", r"^Licenses, Certifications", 1), ("licence", r"^Certifications$", 1), ("experience", r"^(Work|Other)? ?Experience", 1),
-    ("advancement", r"^Advancement$", 1), ("injuries", r"^Injuries and Illnesses$", 1), ("titles", r"^Job titles$", 1),
+    ("what", r"^What .* Do$", 1),
+    ("environment", r"^Work Environment$", 1),
+    ("schedule", r"^Work Schedules$", 1),
+    ("become", r"^How to Become", 2),
+    ("education", r"^Education( and Training)?$", 1),
+    ("training", r"^Training$", 1),
+    ("licence", r"^Licenses, Certifications", 1),
+    ("licence", r"^Certifications$", 1),
+    ("experience", r"^(Work|Other)? ?Experience", 1),
+    ("advancement", r"^Advancement$", 1),
+    ("injuries", r"^Injuries and Illnesses$", 1),
+    ("titles", r"^Job titles$", 1),
 ]
-ROW_KINDS = {"Typical Entry-Level Education": "education", "2024 Median Pay": "pay", "On-the-job Training": "training",
-             "Work Experience in a Related Occupation": "experience", "Number of Jobs, 2024": "jobs", "Job Outlook, 2024–34": "growth"}
+ROW_KINDS = {
+    "Typical Entry-Level Education": "education",
+    "2024 Median Pay": "pay",
+    "On-the-job Training": "training",
+    "Work Experience in a Related Occupation": "experience",
+    "Number of Jobs, 2024": "jobs",
+    "Job Outlook, 2024–34": "growth",
+}
 LISTS = [("duties", r"^(Duties|Tasks)"), ("tools", r"^Technology$"), ("skills", r"^(Technical skills|Soft skills|Skills)")]
 STOP = set(
-    "a about above after again all also am an and any are as at be because been before being below between both but by can cannot could did do does "
-    "during each few for from further get had has have having he her here him his how i if in into is it its itself just may more most must my "
-    "need no nor not of off often on once one only or other our out over own same she should so some such than that the their them then there "
-    "these they this those through to too typically under until up us usually very was we were what when where which while who whom whose why "
-    "will with within would you your many much include includes including use used using work works well help ensure".split()
+    (
+        "a about above after again all also am an and any are as at be because been before being below between both but by can "
+        "cannot could did do does during each ensure few for from further get had has have having he help her here him his how "
+        "i if in include includes including into is it its itself just many may more most much must my need no nor not of off "
+        "often on once one only or other our out over own same she should so some such than that the their them then there "
+        "these they this those through to too typically under until up us use used using usually very was we well were what "
+        "when where which while who whom whose why will with within work works would you your"
+    ).split()
 )
 
 
@@ -155,7 +142,7 @@ def list_facts(chunk, heading, kinds):
         return []
     first = items[0]
     if first > 0 and chunk.unit(first - 1).endswith(":") and "do the following" in chunk.unit(first - 1):
-        return [Fact("duties", [first - 1, *items[: LIST_ITEMS]], form="led")]
+        return [Fact("duties", [first - 1, *items[:LIST_ITEMS]], form="led")]
     for kind, pattern in LISTS:
         if re.search(pattern, heading):
             return [Fact(kind, items[:LIST_ITEMS], form="list")]

@@ -1,7 +1,7 @@
 """Measures a model in PyTorch on questions about occupations that it was not trained on.
 
-Usage: measure.py --data FOLDER --out FOLDER [--count N] [--budget CHARACTERS]. OUT has tokenizer.json and last.pt. Answers are generated
-greedily; the table is Markdown.
+Usage: measure.py --data FOLDER --out FOLDER [--count N] [--budget CHARACTERS]. OUT has tokenizer.json and last.pt. Answers are
+generated greedily; the table is Markdown.
 """
 
 import argparse
@@ -17,7 +17,9 @@ import prompt
 import tasks
 from model import SHAPES, Llama
 
-TASKS = ["answer", "compare", "refuse", "answerable", "relevant"]
+JUDGEMENTS = ["answerable", "relevant"]
+TASKS = ["answer", "compare", "refuse", *JUDGEMENTS]
+FIGURE = re.compile(r"\d[\d,.]*\d|\d")
 
 
 def held_out_samples(pages, tokenizer, count, budget=800, seed=5):
@@ -84,45 +86,65 @@ def main():
 
 def generated(model, tokenizer, samples, show):
     end = tokenizer.token_to_id(prompt.END)
-    counts = {}
-
-    def count(name, is_right):
-        counts.setdefault(name, []).append(is_right)
-
-    scores = {"answerable": [], "relevant": []}
+    table = Table(show)
     for sample, tokens in samples:
         ids, classes = batches.split(tokens)
         begin = torch.from_numpy(ids[classes == 0])
-        if sample.task in scores:
-            scores[sample.task].append((yes_share(model, tokenizer, begin), sample.answer == "yes"))
-            continue
-        text = tokenizer.decode(model.generate(begin, end))
-        told = text != prompt.REFUSAL
-        if sample.task == "refuse":
-            count("unanswerable refused", not told)
-            continue
-        count("answerable refused (fewer is better)", not told)
-        count(f"{sample.task}: exact", text == sample.answer)
-        count(f"{sample.task}: right passages cited", {int(n) for n in re.findall(r"\[(\d+)\]", text)} == set(sample.gold))
-        if told:
-            count("sentences verbatim in the cited passage", all(is_verbatim(sentence, sample.user) for sentence in re.split(r"(?<=\])\. ?", text) if sentence))
-            figures = re.findall(r"\d[\d,.]*\d|\d", plain(sample.answer))
-            if figures:
-                count("figures exact", figures == re.findall(r"\d[\d,.]*\d|\d", plain(text)))
-        if text != sample.answer and show > 0:
-            show -= 1
+        if sample.task in JUDGEMENTS:
+            table.judged(sample, yes_share(model, tokenizer, begin))
+        else:
+            table.answered(sample, tokenizer.decode(model.generate(begin, end)))
+    return table.markdown()
+
+
+class Table:
+    """Counts what is right; the first `show` wrong answers are printed."""
+
+    def __init__(self, show=0):
+        self.show = show
+        self.counts = {}
+        self.judgements = {task: [] for task in JUDGEMENTS}
+
+    def count(self, name, is_right):
+        self.counts.setdefault(name, []).append(is_right)
+
+    def judged(self, sample, yes):
+        self.judgements[sample.task].append((yes, sample.answer == "yes"))
+
+    def answered(self, sample, text):
+        told = text.strip() != prompt.REFUSAL
+        if text.strip() != sample.answer and self.show > 0:
+            self.show -= 1
             print(f"--- {sample.kind} {sample.user}\nwanted: {sample.answer}\ngot:    {text}\n")
-    lines = ["| measured on held-out occupations | share | of |", "| --- | ---: | ---: |"]
-    lines += [f"| {name} | {sum(found) / len(found):.3f} | {len(found)} |" for name, found in sorted(counts.items())]
-    lines += [f"| AUROC of P({name}) | {auroc(found):.3f} | {len(found)} |" for name, found in scores.items()]
-    return "\n".join(lines)
+        if sample.task == "refuse":
+            return self.count("unanswerable refused", not told)
+        self.count("answerable refused (fewer is better)", not told)
+        self.count(f"{sample.task}: exact", text.strip() == sample.answer)
+        self.count(f"{sample.task}: right passages cited", cited_in(text) == set(sample.gold))
+        if told:
+            for sentence in filter(None, re.split(r"(?<=\])\. ?", text.strip())):
+                self.count("sentences verbatim in the passage cited", is_verbatim(sentence, sample.user))
+            if FIGURE.search(plain(sample.answer)):
+                self.count("figures exact", FIGURE.findall(plain(sample.answer)) == FIGURE.findall(plain(text)))
+
+    def markdown(self):
+        lines = ["| on held-out occupations | share | of |", "| --- | ---: | ---: |"]
+        lines += [f"| {name} | {sum(found) / len(found):.3f} | {len(found)} |" for name, found in sorted(self.counts.items())]
+        lines += [f"| AUROC of P({name}) | {auroc(found):.3f} | {len(found)} |" for name, found in self.judgements.items()]
+        return "\n".join(lines)
+
+
+def cited_in(text):
+    return {int(number) for number in re.findall(r"\[(\d+)\]", text)}
 
 
 def is_verbatim(sentence, user):
     """Whether each piece of a cited sentence stands in the passage that it names."""
     number = re.search(r"\[(\d+)\]?$", sentence)
     passage = re.search(rf"^\[{number[1]}\] (.*?)(?=^\[\d+\] |\Z)", user, re.M | re.S) if number else None
-    return bool(passage) and all(piece.strip() in " ".join(passage[1].split("\n")) for piece in re.split(r"[;:] ", plain(sentence)))
+    return bool(passage) and all(
+        piece.strip() in " ".join(passage[1].split("\n")) for piece in re.split(r"[;:] ", plain(sentence))
+    )
 
 
 @torch.inference_mode()

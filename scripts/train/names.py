@@ -52,7 +52,7 @@ def plural_word(word):
     if low in IRREGULAR_PLURALS:
         many = IRREGULAR_PLURALS[low]
         return many.capitalize() if word[0].isupper() else many
-    if low.endswith("s") and not low.endswith(SINGULAR_ENDINGS):
+    if (low.endswith("s") and not low.endswith(SINGULAR_ENDINGS)) or low in IRREGULAR or (low.endswith("men") and len(low) > 4):
         return word
     if low.endswith("man"):
         return word[:-2] + "en"
@@ -69,7 +69,9 @@ def lower(name):
 
 
 def article(name):
-    return ("an " if re.match(r"[aeio]|un|um|us|AI|HR|SQL|X-", name, re.I) and not re.match("uni|one|eu|use", name, re.I) else "a ") + name
+    return (
+        "an " if re.match(r"[aeio]|un|um|us|AI|HR|SQL|X-", name, re.I) and not re.match("uni|one|eu|use", name, re.I) else "a "
+    ) + name
 
 
 def forms(title, rng: random.Random):

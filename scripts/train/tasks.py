@@ -14,29 +14,41 @@ import facts
 import names
 import prompt
 from chunks import Chunk, Unit
-from facts import Fact
+from facts import PHRASINGS, Fact
 from invented import SENTENCES, Inventor
 
 # Kinds that may answer each other's question.
-RELATED = [{"what", "duties"}, {"pay", "range", "start", "bonus"}, {"growth", "openings"}, {"jobs", "employer", "environment", "self"},
-           {"education", "become", "training", "licence", "experience", "probation"}, {"environment", "employer", "travel"}, {"team", "reports"}, {"age", "retire"},
-           {"skills", "tools", "quality"}, {"schedule", "row"}]
+RELATED = [
+    {"what", "duties"},
+    {"pay", "range", "start", "bonus"},
+    {"growth", "openings"},
+    {"jobs", "employer", "environment", "self"},
+    {"education", "become", "training", "licence", "experience", "probation"},
+    {"environment", "employer", "travel"},
+    {"team", "reports"},
+    {"age", "retire"},
+    {"skills", "tools", "quality"},
+    {"schedule", "row"},
+]
 # Headings under which a real page may answer a kind without being known as a fact.
-TOPICS = [({"what", "duties", "tools", "skills"}, r"What .* Do|Duties|Tasks|Overview|Frequently|Technology|skills"),
-          ({"education", "become", "training", "licence", "experience", "advancement", "quality"}, r"How to Become|Education|Qualif|Summary|outlook|Frequently|skills"),
-          ({"pay", "range", "growth", "openings", "jobs", "schedule", "environment", "injuries"}, r"Pay|Outlook|Employment|Environment|Schedules|Overview|Frequently")]
-COMPARED = {"pay": "pay", "education": "education", "growth": "outlook", "what": "work", "training": "training", "schedule": "hours", "experience": "experience"}
-COMPARE = ["Compare the {word} of {roles} and {roles2}.", "How do {roles} and {roles2} differ in {word}?", "What is the {word} of {roles} and of {roles2}?",
-           "{Roles} or {roles2}: what about the {word}?"]
-GREETINGS = ["Hello", "Hi", "Hi!", "Hello!", "Good morning", "Hey there", "Good evening!", "hello", "hi there"]
-WHO = ["Who are you?", "What are you?", "What can you do?", "What is this?", "Are you a person?", "Which model are you?", "Help"]
+TOPICS = [
+    ({"what", "duties", "tools", "skills"}, r"What .* Do|Duties|Tasks|Overview|Frequently|Technology|skills"),
+    (
+        {"education", "become", "training", "licence", "experience", "advancement", "quality"},
+        r"How to Become|Education|Qualif|Summary|outlook|Frequently|skills",
+    ),
+    (
+        {"pay", "range", "growth", "openings", "jobs", "schedule", "environment", "injuries"},
+        r"Pay|Outlook|Employment|Environment|Schedules|Overview|Frequently",
+    ),
+]
 GREETED = "Hello! Ask me about a role, and I answer from the documents."
-MYSELF = "I am Sconce's demo model: a small model that answers questions about roles from numbered passages, and says where each sentence stands."
+MYSELF = (
+    "I am Sconce's demo model: a small model that answers questions about roles from numbered passages, "
+    "and says where each sentence stands."
+)
 NO_PASSAGES = "I answer from numbered passages only, and there are none here."
-ELSEWHERE = ["What is the capital of France?", "Who wrote Hamlet?", "How do I bake bread?", "What is the weather today?", "What is 12 times 7?", "Who is the president?",
-             "Tell me a joke.", "Write a poem about the sea.", "How old is the universe?", "Which team won the cup?", "What is the price of gold?",
-             "When was the company founded?", "What is the dress code of {roles}?", "What cars do {roles} drive?", "What do {roles} eat for lunch?",
-             "Who invented the work of {roles}?", "What is the favorite color of {roles}?", "How tall are {roles}?", "Are {roles} happy?"]
+COMPARE, TALK = PHRASINGS["compare"], PHRASINGS["talk"]
 
 
 @dataclass
@@ -70,15 +82,23 @@ class Maker:
         self.pages = [page for page in pages if page.chunks]
         self.known = {id(page): [facts.facts_of(chunk) for chunk in page.chunks] for page in self.pages}
         titles = [title for page in pages if page.source == "onet" for title in [page.title, *page.aliases] if len(title) < 40]
-        self.inventor = Inventor([title for title in titles if "," not in title], [chunk for page in self.pages for chunk in page.chunks])
+        self.inventor = Inventor(
+            [title for title in titles if "," not in title], [chunk for page in self.pages for chunk in page.chunks]
+        )
         self.by_kind = {}
         for page in self.pages:
             for at, found in enumerate(self.known[id(page)]):
                 for fact in found:
                     self.by_kind.setdefault(fact.kind, []).append((page, at, fact))
         # Real kinds are drawn evenly, but for those that every page has many of.
-        self.kinds = [kind for kind in self.by_kind if kind != "row"] + ["about"] * 4 + ["row", "pay", "growth", "duties", "what", "education"]
-        self.words = sorted({word for page in self.pages[::3] for chunk in page.chunks for word in re.findall(r"[A-Za-z]{3,12}", chunk.text)})
+        self.kinds = (
+            [kind for kind in self.by_kind if kind != "row"]
+            + ["about"] * 4
+            + ["row", "pay", "growth", "duties", "what", "education"]
+        )
+        self.words = sorted(
+            {word for page in self.pages[::3] for chunk in page.chunks for word in re.findall(r"[A-Za-z]{3,12}", chunk.text)}
+        )
 
     def samples(self, budget, nonsense=0.0, invented=0.6):
         """Without end; `budget` bounds the characters of the passages."""
@@ -103,9 +123,9 @@ class Maker:
     def talk(self):
         draw = self.rng.random()
         if draw < 0.4:
-            return Sample(self.rng.choice(GREETINGS), GREETED, "talk")
+            return Sample(self.rng.choice(TALK["greetings"]), GREETED, "talk")
         if draw < 0.7:
-            return Sample(self.rng.choice(WHO), MYSELF, "talk")
+            return Sample(self.rng.choice(TALK["who"]), MYSELF, "talk")
         kind = self.rng.choice([entry[0] for entry in SENTENCES])
         forms = names.forms(self.rng.choice(self.inventor.titles), self.rng)
         return Sample(facts.question(Fact(kind, []), forms, self.rng), NO_PASSAGES, "talk")
@@ -140,12 +160,12 @@ class Maker:
         relevance = task == "judge" and rng.random() < 0.5
         is_told = task == "answer" or (task == "judge" and rng.random() < 0.5)
         if not is_told and rng.random() < 0.08:
-            asked = rng.choice(ELSEWHERE).format(**forms)
+            asked = rng.choice(TALK["elsewhere"]).format(**forms)
         kept = trim(gold, max(160, int(budget * rng.uniform(0.35, 0.9))), rng)
         if kept is None:
             return None
         room = budget - (size(kept) if is_told else 0)
-        most = 1 if relevance else 5 if budget < 1500 else 8
+        most = 1 if relevance else 5 if budget < LONG else 8
         shown = self.distractors(gold, known, room, most, is_told)
         if relevance:
             shown = [kept] if is_told else shown[:1]
@@ -170,29 +190,33 @@ class Maker:
     def distractors(self, gold, known, room, most, is_told):
         """Passages that do not answer: other chunks of the page, other roles on the same topic, anything else."""
         rng, found, used = self.rng, [], {(id(gold.page), gold.at)}
+        kind = gold.fact.kind
         others = None
-        wanted = rng.randint(0 if is_told else 1, most - 1 if is_told else most)
+        is_long = most > 5 and room > LONG
+        least = 0 if is_told and not is_long else 1
+        wanted = rng.randint(least, most - 1 if is_told else most)
         for _ in range(3 * wanted):
             if len(found) == wanted:
                 break
             draw = rng.random()
             if draw < 0.4 and len(gold.page.chunks) > 1:
                 page, at, their = gold.page, rng.randrange(len(gold.page.chunks)), known
-            elif draw < 0.8 or gold.page.source == "invented":
-                if gold.page.source == "invented" or rng.random() < 0.2:
-                    kind = gold.fact.kind if gold.fact.kind not in ("row", "about", "heading") else "glance"
-                    others = others or self.inventor.page(rng, [kind if kind in KINDS else "glance"], 2)
-                    page, their = others
-                    at = rng.randrange(len(page.chunks))
-                else:
-                    page, at, _ = rng.choice(self.by_kind.get(gold.fact.kind) or self.by_kind["pay"])
-                    their = self.known[id(page)]
+            elif draw < 0.8 and rng.random() < (0.2 if is_long or gold.page.source != "invented" else 0.9):
+                others = others or self.inventor.page(rng, [kind if kind in KINDS else "glance"], 2)
+                page, their = others
+                at = rng.randrange(len(page.chunks))
+            elif draw < 0.8:
+                page, at, _ = rng.choice(self.by_kind.get(kind) or self.by_kind["pay"])
+                their = self.known[id(page)]
             else:
                 page = rng.choice(self.pages)
                 at, their = rng.randrange(len(page.chunks)), self.known[id(page)]
+            if is_long and len(page.chunks[at].text) < 300 and rng.random() < 0.6:
+                continue
             if (id(page), at) in used or self.answers(gold, page, page.chunks[at], their[at], is_told):
                 continue
-            place = trim(Place(page, at, page.chunks[at]), min(room, int(rng.uniform(120, 1100))), rng)
+            wide = 1800 if is_long else int(rng.uniform(120, 1100))
+            place = trim(Place(page, at, page.chunks[at]), min(room, wide), rng)
             if place and size(place) <= room:
                 found.append(place)
                 used.add((id(page), at))
@@ -221,7 +245,7 @@ class Maker:
     def compared(self, budget, invented):
         """One sentence of each of two roles; in a third of the cases one of them is missing, and only the other is told."""
         rng = self.rng
-        kind = rng.choice(list(COMPARED))
+        kind = rng.choice(list(COMPARE["words"]))
         places = []
         for _ in range(2):
             if rng.random() < invented or kind not in self.by_kind:
@@ -237,7 +261,7 @@ class Maker:
         if None in kept:
             return None
         one, two = names.forms(first.page.title, rng), names.forms(second.page.title, rng)
-        asked = rng.choice(COMPARE).format(word=COMPARED[kind], roles2=two["roles"], **one)
+        asked = rng.choice(COMPARE["questions"]).format(word=COMPARE["words"][kind], roles2=two["roles"], **one)
         shown = in_order(list(kept), rng)
         numbers = [shown.index(place) + 1 for place in kept]
         text = " ".join(facts.answer(place.fact, place.chunk, number) for place, number in zip(kept, numbers))
@@ -253,24 +277,35 @@ class Maker:
             for _ in range(rng.randint(1, 3)):
                 words = [rng.choice(self.words) for _ in range(rng.randint(4, 9))]
                 if rng.random() < 0.4:
-                    words.insert(rng.randint(1, len(words)), rng.choice([f"${rng.randint(10, 300)},{rng.randint(100, 999)}", str(rng.randint(2, 9999))]))
+                    words.insert(
+                        rng.randint(1, len(words)),
+                        rng.choice([f"${rng.randint(10, 300)},{rng.randint(100, 999)}", str(rng.randint(2, 9999))]),
+                    )
                 text = names.capital(" ".join(words)) + "."
                 said.append(text)
                 lines.append((number, text, words))
-            passages.append((names.capital(" ".join(rng.sample(self.words, 2))), rng.choice(["", "Pay", "Duties", "Summary"]), " ".join(said)))
+            passages.append(
+                (names.capital(" ".join(rng.sample(self.words, 2))), rng.choice(["", "Pay", "Duties", "Summary"]), " ".join(said))
+            )
             if sum(len(text) for _, text, _ in lines) > budget * 0.7:
                 break
         number, text, words = rng.choice(lines)
         if rng.random() < 0.3:
             whole = passages[number - 1][2]
             said = " ".join(facts.cited(line, number) for other, line, _ in lines if other == number)
-            return Sample(prompt.user_message(passages, f"What does passage {number} say?"), said, "nonsense", "whole", (number,)) if whole else None
+            return (
+                Sample(prompt.user_message(passages, f"What does passage {number} say?"), said, "nonsense", "whole", (number,))
+                if whole
+                else None
+            )
         at = rng.randrange(len(words) - 1)
         subject = " ".join(words[at : at + rng.choice([1, 2])])
         asked = rng.choice(facts.QUESTIONS["about"][:4]).format(subject=subject)
         return Sample(prompt.user_message(passages, asked), facts.cited(text, number), "nonsense", "about", (number,))
 
 
+# Budgets from here on are filled with whole passages, up to as many as the server sends.
+LONG = 1500
 KINDS = {entry[0] for entry in SENTENCES} | {"duties", "glance", "what", "quality"}
 
 
@@ -298,7 +333,9 @@ def trim(place: Place, most, rng):
         first, last = a, b
     start, end = units[first].start, units[last].end
     moved = [Unit(unit.kind, unit.start - start, unit.end - start) for unit in units[first : last + 1]]
-    fact = place.fact and Fact(place.fact.kind, [index - first for index in place.fact.units], place.fact.subject, place.fact.form)
+    fact = place.fact and Fact(
+        place.fact.kind, [index - first for index in place.fact.units], place.fact.subject, place.fact.form
+    )
     return Place(place.page, place.at, Chunk(place.chunk.section, place.chunk.text[start:end], moved), fact)
 
 

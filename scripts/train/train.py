@@ -26,7 +26,9 @@ from model import SHAPES, Llama, parameters
 DECISION, ANSWER, CONTEXT = 3.0, 1.0, 0.1
 # Of the context's tokens so many take part, with a weight to match: the output layer is a fifth of the work.
 SAMPLED = 0.2
-WARMUP_STEPS = 150
+WARMUP_STEPS = 60
+# Muon's rate as a multiple of AdamW's.
+MUON_RATE = 2.0
 # From here on, this share of rows has jumps in its positions, so that short rows teach long distances.
 JUMPS_FROM, JUMPING = 1.5e6, 0.3
 
@@ -63,7 +65,8 @@ def arguments():
     parser.add_argument("--decay-minutes", type=float, default=12)
     parser.add_argument("--batch", type=int, default=4096, help="tokens per step")
     parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--optimizer", choices=["adamw", "muon"], default="adamw")
+    parser.add_argument("--optimizer", choices=["adamw", "muon"], default="muon")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
@@ -80,12 +83,13 @@ class Run:
         self.options, self.model, self.tokenizer = options, model, tokenizer
         self.tokens = self.steps = 0
         self.decay_began = None
+        self.forward = torch.compile(model, dynamic=True) if options.compile else model
         fused = {"fused": True, "betas": (0.9, 0.98)}
         inner = [weight for name, weight in model.named_parameters() if name.startswith("blk") and weight.dim() == 2]
         outer = [weight for name, weight in model.named_parameters() if not name.startswith("blk") or weight.dim() == 1]
         if options.optimizer == "muon":
             self.optimizers = [
-                torch.optim.Muon(inner, lr=options.rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+                torch.optim.Muon(inner, lr=MUON_RATE * options.rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
                 torch.optim.AdamW(outer, lr=options.rate, weight_decay=0.0, **fused),
             ]
         else:
@@ -106,7 +110,13 @@ class Run:
     def save(self):
         path = self.options.out / "last.pt"
         states = [optimizer.state_dict() for optimizer in self.optimizers]
-        saved = {"model": self.model.state_dict(), "optimizers": states, "tokens": self.tokens, "steps": self.steps, "size": self.options.size}
+        saved = {
+            "model": self.model.state_dict(),
+            "optimizers": states,
+            "tokens": self.tokens,
+            "steps": self.steps,
+            "size": self.options.size,
+        }
         torch.save(saved, path.with_suffix(".part"))
         path.with_suffix(".part").rename(path)
 
@@ -133,16 +143,17 @@ class Run:
                 break
             for optimizer in self.optimizers:
                 for group in optimizer.param_groups:
-                    group["lr"] = options.rate * rate
+                    group["lr"] = options.rate * rate * (MUON_RATE if isinstance(optimizer, torch.optim.Muon) else 1)
             losses.append(self.step(batch))
             self.steps += 1
             trained = sum(len(row) for row in batch)
             self.tokens += trained
             counted += trained
-            if self.steps % 50 == 0:
+            if self.steps % 25 == 0:
                 loss, right = np.mean([loss.tolist() for loss in losses], 0)
                 speed = counted / (time.time() - began)
-                print(f"step {self.steps} tokens {self.tokens / 1e6:.2f}M loss {loss:.3f} answer tokens {right:.3f} rate {rate:.2f} {speed:.0f} tok/s", flush=True)
+                progress = f"step {self.steps} tokens {self.tokens / 1e6:.2f}M rate {rate:.2f} {speed:.0f} tok/s"
+                print(f"{progress} loss {loss:.3f} answer tokens {right:.3f}", flush=True)
                 began, counted, losses = time.time(), 0, []
             if self.steps % options.check_every == 0:
                 print(f"  held out: {measure.teacher_forced(self.model, held_out)}", flush=True)
@@ -163,7 +174,7 @@ class Run:
         weights = table[classes[:, 1:][taken]]
         cuda = ids.device.type == "cuda"
         with torch.autocast(ids.device.type, torch.bfloat16):
-            states = self.model(ids[:, :-1], positions[:, :-1])
+            states = self.forward(ids[:, :-1], positions[:, :-1])
             scores = self.model.logits(states[taken]).float()
         wanted = ids[:, 1:][taken]
         loss = (F.cross_entropy(scores, wanted, reduction="none") * weights).sum() / weights.sum()
