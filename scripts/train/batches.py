@@ -89,17 +89,21 @@ class Packed:
         return self.tokens[start : self.ends[index]]
 
 
+def padded(length):
+    """Few different lengths: each new shape costs compiled kernels."""
+    step = 16 if length <= 256 else 64
+    return length + -length % step
+
+
 def batches(source, seen, size, rng, pool=320):
     """Batches of rows of like length, of about `size` tokens with their padding; `seen` tells the tokens trained on so far."""
+    rows = []
     while True:
-        rows = sorted((source.next(seen()) for _ in range(pool)), key=len)
-        made, batch = [], []
-        for row in rows:
-            if batch and len(row) * (len(batch) + 1) > size:
-                made.append(batch)
-                batch = []
-            batch.append(row)
-        made.append(batch)
+        rows = sorted(rows + [source.next(seen()) for _ in range(pool)], key=len, reverse=True)
+        made = []
+        while rows and len(rows) >= (count := max(1, size // padded(len(rows[0]) - 1))):
+            made.append(rows[:count])
+            rows = rows[count:]
         rng.shuffle(made)
         yield from made
 

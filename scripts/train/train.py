@@ -167,30 +167,31 @@ class Run:
     def step(self, rows):
         """One step over these rows: the loss, and the share of the answers' tokens that were right."""
         ids, classes, positions = self.tensors(rows)
-        is_answer = classes[:, 1:] > 0
-        drawn = torch.rand(classes[:, 1:].shape, device=ids.device) < SAMPLED
-        taken = is_answer | (drawn & (classes[:, 1:] == 0))
-        table = torch.tensor([CONTEXT / SAMPLED, ANSWER, DECISION, 0.0], device=ids.device)
-        weights = table[classes[:, 1:][taken]]
+        classes = classes[:, 1:].flatten()
+        drawn = torch.rand(classes.shape, device=ids.device) < SAMPLED
+        taken = torch.nonzero((classes == 1) | (classes == 2) | (drawn & (classes == 0)))[:, 0]
+        # Filled up with a token of no weight: few different shapes, as in `batches.padded`.
+        filling = -len(taken) % 256
+        table = torch.tensor([CONTEXT / SAMPLED, ANSWER, DECISION], device=ids.device)
+        weights = F.pad(table[classes[taken]], (0, filling))
+        taken = F.pad(taken, (0, filling))
         cuda = ids.device.type == "cuda"
         with torch.autocast(ids.device.type, torch.bfloat16):
             states = self.forward(ids[:, :-1], positions[:, :-1])
-            scores = self.model.logits(states[taken]).float()
-        wanted = ids[:, 1:][taken]
+            scores = self.model.logits(states.flatten(0, 1)[taken]).float()
+        wanted = ids[:, 1:].flatten()[taken]
         loss = (F.cross_entropy(scores, wanted, reduction="none") * weights).sum() / weights.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        answers = classes[:, 1:][taken] > 0
-        right = (scores.argmax(-1) == wanted)[answers].float().mean()
+        right = (scores.argmax(-1) == wanted)[weights >= ANSWER].float().mean()
         return torch.stack([loss.detach(), right.detach()]) if cuda else torch.tensor([loss.item(), right.item()])
 
     def tensors(self, rows):
         """Tokens, classes (3 behind a row's end) and positions, all rows as long as the longest."""
-        length = max(len(row) for row in rows)
-        length += -length % 16
+        length = batches.padded(max(len(row) for row in rows) - 1) + 1
         ids, classes = np.zeros((len(rows), length), np.int64), np.full((len(rows), length), 3, np.int64)
         positions = np.tile(np.arange(length), (len(rows), 1))
         for index, row in enumerate(rows):
