@@ -130,6 +130,8 @@ def facts_of(chunk: Chunk):
             continue  # These begin with a sentence that was pulled out of the text below.
         if good and good[0] == 0 and kind not in named and re.search(pattern, heading):
             found.append(Fact(kind, [index for index in good[:count] if index < count]))
+    if not chunk.section and good and good[0] == 0:
+        found.append(Fact("what", [0]))
     if heading.endswith("?") and good and good[0] == 0:
         found.append(Fact("heading", good[:1], heading))
     found += list_facts(chunk, heading, kinds)
@@ -158,18 +160,31 @@ def lower_label(label):
 
 
 def about(chunk: Chunk, rng: random.Random):
-    """A sentence or item of the chunk, asked by one to three neighbouring words that no other unit has; None without one."""
+    """A sentence or item of the chunk, asked by some of its words that no other unit has together; None without one."""
     for _ in range(4):
         index = rng.randrange(len(chunk.units))
         text = chunk.unit(index)
         if chunk.units[index].kind not in ("sentence", "item") or not 25 <= len(text) <= 330 or text.endswith((":", "?")):
             continue
         words = re.findall(r"[A-Za-z][\w'’-]*", text)
-        spans = [words[a : a + n] for n in (1, 2, 2, 3) for a in range(1, len(words) - n)]
-        spans = [span for span in spans if not {span[0].lower(), span[-1].lower()} & STOP and len(" ".join(span)) > 5]
-        rng.shuffle(spans)
-        for span in spans[:5]:
-            subject = " ".join(span)
-            if subject in text and chunk.text.lower().count(subject.lower()) == 1:
+        telling = [word for word in words[1:] if word.lower() not in STOP and len(word) > 4]
+        for _ in range(5):
+            if rng.random() < 0.5 and len(telling) > 2:
+                first, second = sorted(rng.sample(range(len(telling)), 2))
+                subject = f"{telling[first]} and {telling[second]}"
+            else:
+                count = rng.choice([1, 2, 2, 3])
+                start = rng.randrange(1, max(2, len(words) - count))
+                span = words[start : start + count]
+                subject = " ".join(span)
+                if not span or {span[0].lower(), span[-1].lower()} & STOP or len(subject) < 5 or subject not in text:
+                    continue
+            if sum(speaks_of(chunk.unit(other), subject) for other in range(len(chunk.units))) == 1:
                 return Fact("about", [index], subject)
     return None
+
+
+def speaks_of(text, subject):
+    """Whether a text has all words of the subject that tell something."""
+    text = text.lower()
+    return all(word in text for word in subject.lower().split() if word not in STOP)

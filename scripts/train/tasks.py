@@ -213,7 +213,7 @@ class Maker:
                 at, their = rng.randrange(len(page.chunks)), self.known[id(page)]
             if is_long and len(page.chunks[at].text) < 300 and rng.random() < 0.6:
                 continue
-            if (id(page), at) in used or self.answers(gold, page, page.chunks[at], their[at], is_told):
+            if (id(page), at) in used or self.answers(gold, page, at, their[at], is_told):
                 continue
             wide = 1800 if is_long else int(rng.uniform(120, 1100))
             place = trim(Place(page, at, page.chunks[at]), min(room, wide), rng)
@@ -223,24 +223,26 @@ class Maker:
                 room -= size(place)
         return found
 
-    def answers(self, gold, page, chunk, found, is_told):
-        """Whether a chunk might answer the question that `gold` answers."""
-        kind, subject = gold.fact.kind, gold.fact.subject.lower()
-        if kind == "about" and subject in f"{page.title} {chunk.section} {chunk.text}".lower():
-            return True
-        if kind in ("about", "heading") and any(fact.same(gold.fact) for fact in found):
-            return True
+    def answers(self, gold, page, at, found, is_told):
+        """Whether a chunk might answer the question that `gold` answers. Of several of a page the first is cited; what only comes
+        near does not compete with it."""
+        kind, subject, chunk = gold.fact.kind, gold.fact.subject.lower(), page.chunks[at]
+        if kind == "about":
+            return facts.speaks_of(f"{page.title} {chunk.section} {chunk.text}", subject)
         mine, theirs = (names.singular(title).lower() for title in (gold.page.title, page.title))
-        if page is not gold.page:
+        if kind != "heading" and page is not gold.page:
             return mine == theirs or mine in theirs or theirs in mine
-        related = set().union({kind}, *(group for group in RELATED if kind in group))
-        if any(fact.kind in related and (fact.kind not in ("row", "quality") or fact.same(gold.fact)) for fact in found):
+        if any(fact.same(gold.fact) for fact in found):
+            return not is_told or page is not gold.page or at < gold.at
+        if kind in ("quality", "row") and subject in chunk.text.lower():
             return True
-        if kind in ("quality", "row") and subject and subject in chunk.text.lower():
-            return True
-        if is_told or page.source == "invented":
+        if is_told:
             return False
-        return any(kind in kinds and re.search(pattern, chunk.section) for kinds, pattern in TOPICS) or kind == "heading"
+        related = set().union({kind}, *(group for group in RELATED if kind in group)) - {"row", "quality"}
+        if any(fact.kind in related for fact in found):
+            return True
+        is_topic = any(kind in kinds and re.search(pattern, chunk.section) for kinds, pattern in TOPICS)
+        return kind == "heading" or (is_topic and page.source != "invented")
 
     def compared(self, budget, invented):
         """One sentence of each of two roles; in a third of the cases one of them is missing, and only the other is told."""
