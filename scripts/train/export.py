@@ -77,7 +77,7 @@ def add_tokenizer(writer, tokenizer):
     ids = dict(vocabulary)
     kinds = [gguf.TokenType.CONTROL if token in prompt.SPECIAL else gguf.TokenType.NORMAL for token in tokens]
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("qwen2")
+    writer.add_tokenizer_pre("llama-bpe")
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     writer.add_token_merges([" ".join(pair) for pair in tokenizer["model"]["merges"]])

@@ -1,7 +1,7 @@
 """Trains the tokenizer: byte-level BPE of 4,096 tokens in GPT-2's byte alphabet, a token for each digit.
 
 Usage: tokenizer.py --data FOLDER --out tokenizer.json. It reads the training pages only, and generated questions and answers.
-The cuts into words are those that GGUF calls "qwen2": llama-bpe's with single digits.
+The cuts into words are those that GGUF calls "llama-bpe"; since digits are learned alone, its groups of three fall apart again.
 """
 
 import argparse
@@ -18,7 +18,7 @@ PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p
 
 
 def train(texts):
-    tokenizer = Tokenizer(models.BPE())
+    tokenizer = Tokenizer(models.BPE(ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(PATTERN), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
