@@ -19,7 +19,7 @@ import tasks
 
 CLASS_BIT = 14
 # Up to how many tokens trained on; characters of the passages at most; share of nonsense.
-PHASES = [(0.8e6, 260, 0.5), (2.5e6, 420, 0.25), (5e6, 700, 0.12), (8e6, 1000, 0.06)]
+PHASES = [(0.8e6, 260, 0.5), (2.5e6, 420, 0.25), (5e6, 600, 0.12), (14e6, 800, 0.05)]
 # Afterwards: shares and characters.
 LENGTHS = [(0.6, 1000), (0.25, 2200), (0.15, 5500)]
 LAST_NONSENSE = 0.04

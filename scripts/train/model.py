@@ -105,16 +105,20 @@ class Llama(nn.Module):
                 ends_branch = "attn_output" in name or "ffn_down" in name
                 nn.init.normal_(weight, std=0.02 / (2 * shape.layers) ** 0.5 if ends_branch else 0.02)
 
-    def forward(self, ids, positions=None, caches=None):
-        """The last layer's normed states; `logits` makes scores of those that are wanted."""
+    def forward(self, ids, positions=None, caches=None, taps=None):
+        """The last layer's normed states; `logits` makes scores of those that are wanted. With `taps`, also the states behind
+        those layers."""
         if positions is None:
             positions = torch.arange(ids.shape[1], device=ids.device)[None]
         angles = positions[:, None, :, None].float() * self.frequencies
         rotation = (angles.cos(), angles.sin())
         x = self.token_embd(ids)
+        tapped = []
         for index, layer in enumerate(self.blk):
             x = layer(x, rotation, caches[index] if caches is not None else None)
-        return self.output_norm(x)
+            if taps and index in taps:
+                tapped.append(x)
+        return self.output_norm(x) if taps is None else (self.output_norm(x), tapped)
 
     def logits(self, states):
         return F.linear(states, self.token_embd.weight)

@@ -21,9 +21,11 @@ from tokenizers import Tokenizer
 import batches
 import corpus
 import measure
+from hints import UNKNOWN, Hints
 from model import SHAPES, Llama, parameters
 
-DECISION, ANSWER, CONTEXT = 3.0, 1.0, 0.1
+DECISION, ANSWER, CONTEXT = 5.0, 1.0, 0.1
+HINTS = 0.3
 # Of the context's tokens so many take part, with a weight to match: the output layer is a fifth of the work.
 SAMPLED = 0.2
 WARMUP_STEPS = 60
@@ -85,6 +87,7 @@ class Run:
         self.decay_began = None
         self.forward = torch.compile(model, dynamic=True) if options.compile else model
         fused = {"fused": True, "betas": (0.9, 0.98)}
+        self.hints = Hints(model.shape, tokenizer).to(options.device)
         inner = [weight for name, weight in model.named_parameters() if name.startswith("blk") and weight.dim() == 2]
         outer = [weight for name, weight in model.named_parameters() if not name.startswith("blk") or weight.dim() == 1]
         if options.optimizer == "muon":
@@ -95,6 +98,7 @@ class Run:
         else:
             groups = [{"params": inner, "weight_decay": 0.05}, {"params": outer, "weight_decay": 0.0}]
             self.optimizers = [torch.optim.AdamW(groups, lr=options.rate, **fused)]
+        self.optimizers.append(torch.optim.AdamW(self.hints.parameters(), lr=options.rate, **fused))
 
     def resume(self):
         path = self.options.out / "last.pt"
@@ -104,6 +108,8 @@ class Run:
         self.model.load_state_dict(saved["model"])
         for optimizer, state in zip(self.optimizers, saved["optimizers"]):
             optimizer.load_state_dict(state)
+        if "hints" in saved:
+            self.hints.load_state_dict(saved["hints"])
         self.tokens, self.steps = saved["tokens"], saved["steps"]
         return True
 
@@ -112,6 +118,7 @@ class Run:
         states = [optimizer.state_dict() for optimizer in self.optimizers]
         saved = {
             "model": self.model.state_dict(),
+            "hints": self.hints.state_dict(),
             "optimizers": states,
             "tokens": self.tokens,
             "steps": self.steps,
@@ -150,10 +157,10 @@ class Run:
             self.tokens += trained
             counted += trained
             if self.steps % 25 == 0:
-                loss, right = np.mean([loss.tolist() for loss in losses], 0)
+                loss, right, hinted = np.mean([loss.tolist() for loss in losses], 0)
                 speed = counted / (time.time() - began)
                 progress = f"step {self.steps} tokens {self.tokens / 1e6:.2f}M rate {rate:.2f} {speed:.0f} tok/s"
-                print(f"{progress} loss {loss:.3f} answer tokens {right:.3f}", flush=True)
+                print(f"{progress} loss {loss:.3f} answer tokens {right:.3f} hints {hinted:.3f}", flush=True)
                 began, counted, losses = time.time(), 0, []
             if self.steps % options.check_every == 0:
                 print(f"  held out: {measure.teacher_forced(self.model, held_out)}", flush=True)
@@ -165,8 +172,8 @@ class Run:
         print(f"done: {measure.teacher_forced(self.model, held_out)}", flush=True)
 
     def step(self, rows):
-        """One step over these rows: the loss, and the share of the answers' tokens that were right."""
-        ids, classes, positions = self.tensors(rows)
+        """One step over these rows: the loss, the share of the answers' tokens that were right, the hints' loss."""
+        ids, classes, positions, *labels = self.tensors(rows)
         classes = classes[:, 1:].flatten()
         drawn = torch.rand(classes.shape, device=ids.device) < SAMPLED
         taken = torch.nonzero((classes == 1) | (classes == 2) | (drawn & (classes == 0)))[:, 0]
@@ -175,32 +182,35 @@ class Run:
         table = torch.tensor([CONTEXT / SAMPLED, ANSWER, DECISION], device=ids.device)
         weights = F.pad(table[classes[taken]], (0, filling))
         taken = F.pad(taken, (0, filling))
-        cuda = ids.device.type == "cuda"
         with torch.autocast(ids.device.type, torch.bfloat16):
-            states = self.forward(ids[:, :-1], positions[:, :-1])
+            states, tapped = self.forward(ids[:, :-1], positions[:, :-1], taps=self.hints.taps)
             scores = self.model.logits(states.flatten(0, 1)[taken]).float()
+            hinted = self.hints.loss(tapped, [label[:, :-1] for label in labels])
         wanted = ids[:, 1:].flatten()[taken]
         loss = (F.cross_entropy(scores, wanted, reduction="none") * weights).sum() / weights.sum()
-        loss.backward()
+        (loss + HINTS * hinted).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         right = (scores.argmax(-1) == wanted)[weights >= ANSWER].float().mean()
-        return torch.stack([loss.detach(), right.detach()]) if cuda else torch.tensor([loss.item(), right.item()])
+        return torch.stack([loss.detach(), right.detach(), hinted.detach()])
 
     def tensors(self, rows):
-        """Tokens, classes (3 behind a row's end) and positions, all rows as long as the longest."""
+        """Tokens, classes (3 behind a row's end), positions and the hints' two labels, all rows as long as the longest."""
         length = batches.padded(max(len(row) for row in rows) - 1) + 1
         ids, classes = np.zeros((len(rows), length), np.int64), np.full((len(rows), length), 3, np.int64)
         positions = np.tile(np.arange(length), (len(rows), 1))
+        inside, answer = np.full((2, len(rows), length), UNKNOWN)
         for index, row in enumerate(rows):
             ids[index, : len(row)], classes[index, : len(row)] = batches.split(row)
+            inside[index, : len(row)], answer[index, : len(row)] = self.hints.labels(*batches.split(row))
             free = self.model.shape.context - length
             if self.tokens > JUMPS_FROM and free > 0 and random.random() < JUMPING:
                 for _ in range(2):
                     positions[index, random.randrange(1, len(row)) :] += random.randrange(free // 2 + 1)
-        return [torch.from_numpy(array).to(self.options.device, non_blocking=True) for array in (ids, classes, positions)]
+        arrays = (ids, classes, positions, inside, answer)
+        return [torch.from_numpy(array).to(self.options.device, non_blocking=True) for array in arrays]
 
 
 if __name__ == "__main__":
