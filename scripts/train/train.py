@@ -25,7 +25,8 @@ from hints import UNKNOWN, Hints
 from model import SHAPES, Llama, parameters
 
 DECISION, ANSWER, CONTEXT = 5.0, 1.0, 0.1
-HINTS = 0.3
+# The hints' weight, and until how many tokens they are given: later they have done their work, and labels cost time on a card.
+HINTS, HINTED = 0.3, 100e6
 # Of the context's tokens so many take part, with a weight to match: the output layer is a fifth of the work.
 SAMPLED = 0.2
 WARMUP_STEPS = 60
@@ -173,7 +174,7 @@ class Run:
 
     def step(self, rows):
         """One step over these rows: the loss, the share of the answers' tokens that were right, the hints' loss."""
-        ids, classes, positions, *labels = self.tensors(rows)
+        ids, classes, positions, labels = self.tensors(rows)
         classes = classes[:, 1:].flatten()
         drawn = torch.rand(classes.shape, device=ids.device) < SAMPLED
         taken = torch.nonzero((classes == 1) | (classes == 2) | (drawn & (classes == 0)))[:, 0]
@@ -185,7 +186,9 @@ class Run:
         with torch.autocast(ids.device.type, torch.bfloat16):
             states, tapped = self.forward(ids[:, :-1], positions[:, :-1], taps=self.hints.taps)
             scores = self.model.logits(states.flatten(0, 1)[taken]).float()
-            hinted = self.hints.loss(tapped, [label[:, :-1] for label in labels])
+            hinted = torch.zeros((), device=ids.device)
+            if self.tokens < HINTED:
+                hinted = self.hints.loss(tapped, labels[:, :, :-1], self.model.token_embd.weight)
         wanted = ids[:, 1:].flatten()[taken]
         loss = (F.cross_entropy(scores, wanted, reduction="none") * weights).sum() / weights.sum()
         (loss + HINTS * hinted).backward()
@@ -197,19 +200,20 @@ class Run:
         return torch.stack([loss.detach(), right.detach(), hinted.detach()])
 
     def tensors(self, rows):
-        """Tokens, classes (3 behind a row's end), positions and the hints' two labels, all rows as long as the longest."""
+        """Tokens, classes (3 behind a row's end), positions and the hints' labels, all rows as long as the longest."""
         length = batches.padded(max(len(row) for row in rows) - 1) + 1
         ids, classes = np.zeros((len(rows), length), np.int64), np.full((len(rows), length), 3, np.int64)
         positions = np.tile(np.arange(length), (len(rows), 1))
-        inside, answer = np.full((2, len(rows), length), UNKNOWN)
+        labels = np.full((4, len(rows), length), UNKNOWN)
         for index, row in enumerate(rows):
             ids[index, : len(row)], classes[index, : len(row)] = batches.split(row)
-            inside[index, : len(row)], answer[index, : len(row)] = self.hints.labels(*batches.split(row))
+            if self.tokens < HINTED:
+                labels[:, index, : len(row)] = self.hints.labels(*batches.split(row))
             free = self.model.shape.context - length
             if self.tokens > JUMPS_FROM and free > 0 and random.random() < JUMPING:
                 for _ in range(2):
                     positions[index, random.randrange(1, len(row)) :] += random.randrange(free // 2 + 1)
-        arrays = (ids, classes, positions, inside, answer)
+        arrays = (ids, classes, positions, labels)
         return [torch.from_numpy(array).to(self.options.device, non_blocking=True) for array in arrays]
 
 
