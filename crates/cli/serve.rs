@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<ExitCode> {
     runtime.block_on(async {
         // Signals are caught before anybody is told that the server is there.
         let shutdown = Signals::catch()?.first(engine.clone());
-        greet(address, engine.as_ref().map(|engine| engine.model().id.as_str()), &store_path, &hint);
+        greet(address, engine.as_ref(), &store_path, &hint);
         sconce_server::serve(listener, state, shutdown).await.context("the server failed")
     })?;
     drop(engine);
@@ -90,11 +90,18 @@ fn curl_hint(library: &library::Library, has_model: bool, has_key: bool) -> Resu
     Ok(hint)
 }
 
-fn greet(address: SocketAddr, model: Option<&str>, store: &std::path::Path, hint: &[String]) {
+fn greet(address: SocketAddr, engine: Option<&EngineHandle>, store: &std::path::Path, hint: &[String]) {
     println!("Sconce listens on http://{address}");
     println!("  documents  {}", store.display());
-    match model {
-        Some(id) => println!("  model      {id}"),
+    match engine {
+        Some(engine) => {
+            println!("  model      {}", engine.model().id);
+            if engine.chat_template().is_none() {
+                println!(
+                    "             it has no chat template, so that only completions and quotes work; --chat-template FILE gives it one"
+                );
+            }
+        }
         None => println!(
             "  model      none: search and quoted answers only. `sconce pull llama-3.2-1b-instruct` fetches one, and any GGUF file\n             \
              or safetensors folder of Llama's kin will do: sconce serve --model NAME-or-FILE"

@@ -91,7 +91,7 @@ pub enum HubError {
     },
     /// Tried as often as was allowed.
     #[error(
-        "{url} failed {attempts} times in a row, the last time because {reason}; what has come is kept: pull again to go on"
+        "{url} failed {attempts} times in a row, the last time because {reason}; what has come is kept: pull again to go on. HF_ENDPOINT names another hub"
     )]
     GivenUp {
         /// What was asked for.
