@@ -1,4 +1,5 @@
-//! The file itself: its sha256, the record of that which `pull` kept or that lies beside it, answers that are known for it, and weights that are numbers.
+//! The file itself: its sha256, the record of that which `pull` kept or that lies beside it, answers that are known for it, and
+//! weights that are numbers.
 
 use std::path::Path;
 

@@ -122,16 +122,13 @@ pub fn vocabulary_keys(checkpoint: &Checkpoint) -> Result<Vec<(String, WriteValu
         );
     }
     let flags = [
-        ("add_bos_token", vocabulary.add_bos),
-        ("add_eos_token", vocabulary.add_eos),
-        ("add_space_prefix", vocabulary.space_prefix.map(|prefix| prefix != SpacePrefix::Never)),
+        ("ggml.add_bos_token", vocabulary.add_bos),
+        ("ggml.add_eos_token", vocabulary.add_eos),
+        ("ggml.add_space_prefix", vocabulary.space_prefix.map(|prefix| prefix != SpacePrefix::Never)),
+        (IGNORE_MERGES, vocabulary.ignore_merges),
+        (NFC, vocabulary.nfc),
     ];
     for (name, flag) in flags {
-        if let Some(flag) = flag {
-            put(&format!("ggml.{name}"), WriteValue::Bool(flag));
-        }
-    }
-    for (name, flag) in [(IGNORE_MERGES, vocabulary.ignore_merges), (NFC, vocabulary.nfc)] {
         if let Some(flag) = flag {
             put(name, WriteValue::Bool(flag));
         }

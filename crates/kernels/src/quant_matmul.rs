@@ -121,7 +121,7 @@ enum RowSplit {
 fn row_split(weight: &Weight, rows: usize) -> RowSplit {
     let weight_type = weight.weight_type();
     if cfg!(target_arch = "x86_64") {
-        let tiled = weight.outputs().is_multiple_of(16);
+        let tiled = weight.outputs().is_multiple_of(TILE_OUTPUTS);
         return match weight_type {
             WeightType::Q6K if tiled && rows == 1 => RowSplit::Doubled,
             WeightType::Q4K if tiled && rows > ROWS_BELOW_AMX && has_amx() => RowSplit::Parts(ROWS_BELOW_AMX),
@@ -135,17 +135,19 @@ fn row_split(weight: &Weight, rows: usize) -> RowSplit {
     if repacked && rows > 1 { RowSplit::Parts(1) } else { RowSplit::Whole }
 }
 
-/// Outputs of a tile, and numbers of a row in it, in candle's own order of weights.
-const TILE: [usize; 2] = [16, 256];
+/// Outputs of a tile in candle's own order of weights.
+const TILE_OUTPUTS: usize = 16;
+/// Numbers of a row in such a tile.
+const TILE_INPUTS: usize = 256;
 
 /// Bytes that candle keeps beside a quantized weight on the CPU from its first product on: the same numbers in an order of their
 /// own, with scales unpacked (0.11.1, read for this). A memory plan has to count them.
 #[must_use]
 pub fn packed_bytes(weight_type: WeightType, outputs: usize, inputs: usize) -> u64 {
-    let tiles = outputs as u64 / TILE[0] as u64 * (inputs as u64 / TILE[1] as u64);
-    if !outputs.is_multiple_of(TILE[0]) || !inputs.is_multiple_of(TILE[1]) {
+    if !outputs.is_multiple_of(TILE_OUTPUTS) || !inputs.is_multiple_of(TILE_INPUTS) {
         return 0;
     }
+    let tiles = (outputs / TILE_OUTPUTS) as u64 * (inputs / TILE_INPUTS) as u64;
     let per_tile = match weight_type {
         // Sixteen rows of 256 numbers: scales and minimums of eight parts, and four bits for each number.
         WeightType::Q4K => 16 * (2 * 8 * 4 + 128),

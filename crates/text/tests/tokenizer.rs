@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{shared, small_sentencepiece, vocabulary_of};
+use common::{shared, small_byte_level, small_sentencepiece, vocabulary_of};
 use proptest::prelude::*;
-use sconce_text::{Special, Tokenizer, TokenizerError, VocabularyModel, VocabularySpec};
+use sconce_text::{Special, Tokenizer, TokenizerError, VocabularySpec};
 
 const PLAIN: Special = Special { add_bos: false, parse_special: false };
 const PARSED: Special = Special { add_bos: true, parse_special: true };
@@ -34,39 +34,6 @@ fn the_sentencepiece_vocabulary_gives_the_published_ids() {
 #[test]
 fn the_byte_level_vocabulary_gives_the_published_ids() {
     check_vectors("ggml-vocab-llama-bpe");
-}
-
-/// A byte-level vocabulary of the 256 bytes and a few joins.
-fn small_byte_level(pre_tokenizer: &str) -> VocabularySpec {
-    let spelled = |byte: u8| match byte {
-        0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF => char::from(byte),
-        0..=0x20 => char::from_u32(0x100 + u32::from(byte)).unwrap(),
-        0x7F..=0xA0 => char::from_u32(0x121 + u32::from(byte) - 0x7F).unwrap(),
-        0xAD => '\u{143}',
-    };
-    let mut tokens: Vec<String> = (0..=255).map(|byte| spelled(byte).to_string()).collect();
-    tokens.extend(["aa", "aaaa", "ĠĠ", "th", "the", "Ġthe", "<|end|>", "<tool>"].map(str::to_owned));
-    let mut token_types = vec![1; tokens.len()];
-    token_types[256 + 6] = 3;
-    token_types[256 + 7] = 4;
-    VocabularySpec {
-        model: VocabularyModel::BytePairEncoding,
-        pre_tokenizer: Some(pre_tokenizer.to_owned()),
-        tokens,
-        scores: Vec::new(),
-        token_types,
-        merges: ["a a", "aa aa", "Ġ Ġ", "t h", "th e", "Ġ the"].map(str::to_owned).to_vec(),
-        bos: Some(262),
-        eos: Some(262),
-        eot: None,
-        unknown: None,
-        add_bos: Some(true),
-        add_eos: None,
-        space_prefix: None,
-        ignore_merges: None,
-        nfc: None,
-        strips: Vec::new(),
-    }
 }
 
 #[test]
