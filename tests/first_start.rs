@@ -1,4 +1,4 @@
-//! A fresh machine: no model, no documents, two commands.
+//! A fresh machine: no documents, no download, two commands. What the demo model makes of them is in `demo.rs`.
 
 mod common;
 
@@ -6,9 +6,9 @@ use common::{Server, run, words};
 use serde_json::{Value, json};
 
 #[test]
-fn a_first_start_answers_from_the_sample_documents_and_says_how_to_get_a_model() {
+fn a_start_without_a_model_answers_from_the_sample_documents_and_says_how_to_get_one() {
     let data = tempfile::tempdir().expect("a folder");
-    let server = Server::start(data.path(), &[]);
+    let server = Server::start(data.path(), &["--model", "none"]);
     assert!(server.greeting.contains("sconce serve --model"), "{}", server.greeting);
     assert!(server.greeting.contains("curl http://"), "{}", server.greeting);
     let store = server.greeting.split("\"vs_").nth(1).and_then(|rest| rest.split('"').next()).expect("a store's id");
@@ -29,11 +29,11 @@ fn a_first_start_answers_from_the_sample_documents_and_says_how_to_get_a_model()
     assert_eq!(status, 200, "{ready}");
     assert_eq!(server.get("/health").0, 200);
     assert!(server.stop("-TERM").success(), "SIGTERM drains and exits with 0");
-    let again = Server::start(data.path(), &[]);
+    let again = Server::start(data.path(), &["--model", "none"]);
     let (_, stores) = again.get("/v1/vector_stores");
     assert_eq!(stores.matches("sample roles").count(), 1, "a second start adds nothing: {stores}");
     assert!(again.stop("-INT").success(), "Ctrl-C drains and exits with 0");
-    let locked = Server::start(data.path(), &["--api-key", "sesame"]);
+    let locked = Server::start(data.path(), &["--model", "none", "--api-key", "sesame"]);
     assert!(locked.greeting.contains("-H \"Authorization: Bearer $SCONCE_API_KEY\""), "{}", locked.greeting);
     assert!(!locked.greeting.contains("sesame"), "{}", locked.greeting);
 }
@@ -69,12 +69,12 @@ fn a_store_that_was_to_stay_empty_stays_empty_when_it_is_asked() {
 #[test]
 fn ask_answers_with_citations_and_says_when_the_documents_do_not_tell() {
     let data = tempfile::tempdir().expect("a folder");
-    let output = run(data.path(), &["ask", "--json", "What does an AI Solutions Architect do?"]);
+    let output = run(data.path(), &["ask", "--json", "--model", "none", "What does an AI Solutions Architect do?"]);
     assert!(output.status.success(), "{}", words(&output));
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(answer["route"], "quoted");
     assert_eq!(answer["citations"][0]["filename"], "ai-solutions-architect.md", "{answer}");
-    let text = words(&run(data.path(), &["ask", "What does an AI Solutions Architect do?"]));
+    let text = words(&run(data.path(), &["ask", "--model", "none", "What does an AI Solutions Architect do?"]));
     assert!(text.contains("[1]") && text.contains("Quoted word for word"), "{text}");
     let text = words(&run(data.path(), &["ask", "How deep is the Mariana Trench?"]));
     assert!(text.starts_with("The documents do not tell"), "{text}");
@@ -98,7 +98,7 @@ fn a_folder_is_ingested_once_and_its_faults_are_named() {
     assert!(text.contains("1 added") && text.contains("bad.txt is not UTF-8"), "{text}");
     assert!(text.contains("wide.txt is UTF-16") && text.contains("2 .pdf, 1 without an ending, 1 .docx"), "{text}");
     assert!(words(&run(data.path(), &["ingest", folder])).contains("1 unchanged"));
-    let answer = words(&run(data.path(), &["ask", "How many hawks does a falconer fly?"]));
+    let answer = words(&run(data.path(), &["ask", "--model", "none", "How many hawks does a falconer fly?"]));
     assert!(answer.contains("flies 3 hawks at dusk"), "{answer}");
     let missing = run(data.path(), &["ingest", "/nowhere/at/all"]);
     assert!(!missing.status.success());

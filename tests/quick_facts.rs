@@ -12,7 +12,7 @@ fn four_of_five_questions_are_answered_with_the_right_pages_words() {
     let data = tempfile::tempdir().expect("a folder");
     let output = run(data.path(), &["ingest", pages.to_str().expect("UTF-8"), "--store", "ooh"]);
     assert!(output.status.success(), "{}", words(&output));
-    let server = Server::start(data.path(), &["--no-sample-corpus"]);
+    let server = Server::start(data.path(), &["--no-sample-corpus", "--model", "none"]);
     let (_, stores) = server.get("/v1/vector_stores");
     let stores: Value = serde_json::from_str(&stores).expect("JSON");
     let store =
@@ -39,7 +39,7 @@ fn four_of_five_questions_are_answered_with_the_right_pages_words() {
     }
     eprintln!("{right} of {} right through /v1/responses", questions.len());
     assert!(right * 5 >= questions.len() * 4, "{right} of {}", questions.len());
-    let asked = words(&run(data.path(), &["ask", "How much do carpenters earn?"]));
+    let asked = words(&run(data.path(), &["ask", "--model", "none", "How much do carpenters earn?"]));
     assert!(asked.contains("$59,310") && asked.contains("Carpenters"), "{asked}");
 }
 

@@ -1,6 +1,6 @@
 //! What the command line says. Ranges are checked here, so that no command checks them again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -10,7 +10,8 @@ use sconce_model::synth::{NamedShape, Quantization, SynthError};
 
 use crate::bench::args::{BenchAgreeArguments, BenchCardArguments, BenchKernelsArguments, BenchTableArguments};
 use crate::devices::{DEFAULT_DEVICES, DeviceList};
-use crate::pull::model_path;
+use crate::demo::{self, ModelChoice};
+use crate::pull::{model_choice, model_path};
 use crate::size::Bytes;
 
 /// Serves GGUF models in batches from a paged KV cache, and answers questions about role documents with citations.
@@ -26,7 +27,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve the OpenAI-compatible API; without a model: documents, search and quoted answers.
+    /// Serve the OpenAI-compatible API: generation, documents, search and cited answers.
     #[command(after_help = SERVE_HELP)]
     Serve(ServeArguments),
     /// Answer one question from the ingested documents, with citations.
@@ -58,8 +59,9 @@ pub(crate) enum Command {
 
 const SERVE_HELP: &str = "\
 Examples:
-  sconce serve                                    retrieval and quoted answers from the sample documents
-  sconce serve --model model.gguf                 and generation from a GGUF file or a folder of safetensors
+  sconce serve                                    the sample documents and the demo model that travels in this program
+  sconce serve --model model.gguf                 any GGUF file or folder of safetensors
+  sconce serve --model none                       search and quoted answers only
   sconce serve --model model.gguf --kv-memory 4GiB --max-num-seqs 64
   sconce serve --model model.gguf --devices 0,1   its layers on two CUDA devices (a build with --features cuda)
   sconce serve --model model.gguf --kv-quota acme=0.5   half the KV cache for requests with cache_salt \"acme\"
@@ -160,10 +162,11 @@ pub(crate) struct LibraryArguments {
 /// Which model, and how much memory it may take.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArguments {
-    /// GGUF file of a model, any part of a split one, a folder with config.json and safetensors, or the name or repository of a
-    /// model that `sconce pull` has fetched.
-    #[arg(long, env = "SCONCE_MODEL", value_name = "FILE|NAME", value_parser = model_path)]
-    pub(crate) model: Option<PathBuf>,
+    /// GGUF file of a model, any part of a split one, a folder with config.json and safetensors, the name or repository of a
+    /// model that `sconce pull` has fetched, or none [default: of serve and ask sconce-demo, a small model that travels inside this
+    /// program and knows nothing but to answer questions about roles from passages].
+    #[arg(long, env = "SCONCE_MODEL", value_name = "FILE|NAME|none", value_parser = model_choice)]
+    pub(crate) model: Option<ModelChoice>,
     /// Convert the matrices to this type while they are loaded, such as q8_0 or q4_k [default: as they are in the file].
     #[arg(long, value_name = "TYPE", ignore_case = true, value_parser = one_of::<Quantization>(Quantization::ALL.map(Quantization::name)))]
     pub(crate) quantize: Option<Quantization>,
@@ -182,6 +185,21 @@ pub(crate) struct ModelArguments {
     /// Longest sequence in tokens, prompt and answer, at least 2; a shorter one leaves the KV cache room for more of them [default: the model's context].
     #[arg(long, value_parser = value_parser!(u32).range(2..))]
     pub(crate) max_model_len: Option<u32>,
+}
+
+impl ModelArguments {
+    /// The file or folder that was named.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.model.as_ref().and_then(ModelChoice::path)
+    }
+
+    /// Takes the demo model where nothing was said.
+    pub(crate) fn or_demo(&mut self) -> anyhow::Result<()> {
+        if self.model.is_none() {
+            self.model = Some(ModelChoice::At(demo::path()?));
+        }
+        Ok(())
+    }
 }
 
 /// Where the model lies, and how it is computed there.

@@ -12,7 +12,7 @@ use crate::{library, model};
 const MAX_STORES: usize = 16;
 
 /// Answers from the store; with a model, in its words where they pass the check.
-pub(crate) fn run(arguments: &AskArguments) -> Result<()> {
+pub(crate) fn run(mut arguments: AskArguments) -> Result<()> {
     if arguments.question.trim().is_empty() {
         bail!("the question is empty");
     }
@@ -27,7 +27,8 @@ pub(crate) fn run(arguments: &AskArguments) -> Result<()> {
     if store_ids.is_empty() {
         bail!("there are no documents yet; `sconce ingest FOLDER` reads some");
     }
-    let engine = model::for_question(arguments)?;
+    arguments.model.or_demo()?;
+    let engine = model::for_question(&arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
     let generator = engine.as_ref().map(|(engine, _)| {
         EngineGenerator::for_questions(engine.clone(), runtime.handle().clone(), arguments.max_tokens)
@@ -81,7 +82,7 @@ fn print_text(answer: &Answer) {
             println!("\nWritten by the model, each sentence checked against the passage that it cites.");
         }
         (Route::Quoted, Some(FallbackReason::NoGenerator)) => {
-            println!("\nQuoted word for word; no model was asked (--model FILE).");
+            println!("\nQuoted word for word; no model was asked.");
         }
         (Route::Quoted, reason) => {
             let why = match reason {

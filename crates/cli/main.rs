@@ -3,6 +3,7 @@
 mod args;
 mod ask;
 mod bench;
+mod demo;
 mod devices;
 mod ingest;
 mod library;
@@ -30,8 +31,8 @@ fn main() -> ExitCode {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     log.with_target(false).init();
     let outcome = match arguments.command {
-        Command::Serve(arguments) => serve::run(&arguments),
-        Command::Ask(arguments) => succeed(ask::run(&arguments)),
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Ask(arguments) => succeed(ask::run(arguments)),
         Command::Ingest(arguments) => succeed(ingest::run(&arguments)),
         Command::Plan(arguments) => succeed(plan::run(&arguments)),
         Command::Pull(arguments) => pull::run(&arguments),

@@ -75,7 +75,7 @@ pub(crate) fn start(
     template: Option<&Path>,
     config: &EngineConfig,
 ) -> Result<Option<Started>> {
-    let Some(path) = arguments.model.as_deref() else { return Ok(None) };
+    let Some(path) = arguments.path() else { return Ok(None) };
     let template = template.map(|path| {
         std::fs::read_to_string(path).with_context(|| format!("the chat template {} cannot be read", path.display()))
     });
@@ -136,7 +136,7 @@ fn loading(arguments: &ModelArguments) -> EngineConfig {
     let device = &arguments.device;
     let defaults = EngineConfig::for_kind(device.devices.kind());
     EngineConfig {
-        model_id: arguments.model.as_deref().map(model_id).unwrap_or_default(),
+        model_id: arguments.path().map(model_id).unwrap_or_default(),
         max_model_len: arguments.max_model_len.map(|length| length as usize),
         block_size: usize::from(arguments.block_size),
         kv_memory_bytes: arguments.kv_memory.map(|bytes| bytes.0),

@@ -9,7 +9,7 @@ use crate::model::{batched, checkpoint};
 
 /// Prints the plan that `serve` with the same options would take, or refuses as it would.
 pub(crate) fn run(arguments: &PlanArguments) -> Result<()> {
-    let named = arguments.file.as_deref().or(arguments.model.model.as_deref());
+    let named = arguments.file.as_deref().or(arguments.model.path());
     let path = named.context("name a GGUF file: sconce plan model.gguf")?;
     let file = checkpoint(&arguments.model, path)?;
     let devices = arguments.model.device.devices.open()?;

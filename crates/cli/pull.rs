@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{HumanBytes, ProgressBar};
-use sconce_hub::{Event, Finding, HubError, Settings, Source};
+use sconce_hub::{DEMO_MODEL, Event, Finding, Settings, Source};
 
 use crate::args::PullArguments;
+use crate::demo::{self, ModelChoice};
 use crate::progress;
 
 /// Pulls a model, or checks those that are there.
@@ -16,6 +17,9 @@ pub(crate) fn run(arguments: &PullArguments) -> Result<ExitCode> {
     let mut settings = Settings::from_environment()?;
     settings.limits.timeout = Duration::from_secs(arguments.timeout);
     settings.limits.retries = arguments.retries;
+    if arguments.model.as_deref() == Some(DEMO_MODEL) {
+        bail!("{DEMO_MODEL} travels inside this program, nothing is to be pulled: sconce serve --model {DEMO_MODEL}");
+    }
     let source = arguments.model.as_deref().map(Source::parse).transpose()?;
     match source {
         source if arguments.check => check(&settings, source.as_ref()),
@@ -100,17 +104,25 @@ fn check(settings: &Settings, source: Option<&Source>) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What `--model` means: a path if it is there or can be nothing else, otherwise a pulled model by its name.
-pub(crate) fn model_path(text: &str) -> Result<PathBuf, HubError> {
+/// What a model's name means: a path if it is there or can be nothing else, otherwise the demo model or a pulled one.
+pub(crate) fn model_path(text: &str) -> Result<PathBuf> {
     let path = Path::new(text);
     let is_path = path.exists() || path.is_absolute() || text.starts_with('.') || text.ends_with(".gguf");
     // A name with a file's ending may be org/name:file.gguf as well.
     if path.exists() || (is_path && !text.contains(':')) {
         return Ok(path.to_owned());
     }
-    match Source::parse(text) {
-        Ok(source) => sconce_hub::find(&Settings::from_environment()?, &source, None),
-        Err(_) if is_path => Ok(path.to_owned()),
-        Err(error) => Err(error),
+    if text == DEMO_MODEL {
+        return demo::path();
     }
+    match Source::parse(text) {
+        Ok(source) => Ok(sconce_hub::find(&Settings::from_environment()?, &source, None)?),
+        Err(_) if is_path => Ok(path.to_owned()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What `--model` means: a model, or none.
+pub(crate) fn model_choice(text: &str) -> Result<ModelChoice> {
+    if text == demo::NONE { Ok(ModelChoice::Nothing) } else { model_path(text).map(ModelChoice::At) }
 }

@@ -11,13 +11,15 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::ServeArguments;
-use crate::{library, model};
+use crate::{demo, library, model};
 
 /// The exit status when the device is lost (`EX_IOERR` of sysexits.h): the device, not the command line, needs attention.
 const DEVICE_LOST: u8 = 74;
 
 /// Serves until Ctrl-C or SIGTERM, or until the engine ends by itself; then drains.
-pub(crate) fn run(arguments: &ServeArguments) -> Result<ExitCode> {
+pub(crate) fn run(mut arguments: ServeArguments) -> Result<ExitCode> {
+    arguments.model.or_demo()?;
+    let arguments = &arguments;
     let samples = !arguments.no_sample_corpus;
     let open = if samples { library::open_with_samples } else { library::open_without_samples };
     let library = open(&arguments.library)?;
@@ -36,7 +38,8 @@ pub(crate) fn run(arguments: &ServeArguments) -> Result<ExitCode> {
             "{address} is open to other machines, and everybody may use and change what is here: give it an --api-key"
         );
     }
-    let hint = curl_hint(&library, engine.is_some(), options.api_key.is_some())?;
+    let completes = engine.as_ref().is_some_and(|engine| !demo::is_demo(&engine.model().id));
+    let hint = curl_hint(&library, completes, options.api_key.is_some())?;
     let store_path = library.path.clone();
     let state = AppState::new(engine.clone(), Arc::new(library.store), options);
     runtime.block_on(async {
@@ -68,12 +71,12 @@ fn options(arguments: &ServeArguments) -> ServerOptions {
     }
 }
 
-/// What to type next. A key shows as the variable that may hold it, never as itself.
-fn curl_hint(library: &library::Library, has_model: bool, has_key: bool) -> Result<Vec<String>> {
+/// What to type next: a text to complete only where the model can. A key shows as the variable that may hold it, never as itself.
+fn curl_hint(library: &library::Library, completes: bool, has_key: bool) -> Result<Vec<String>> {
     let stores = library::vector_stores(&library.store)?;
     let key = if has_key { " -H \"Authorization: Bearer $SCONCE_API_KEY\"" } else { "" };
     let mut hint = Vec::new();
-    if has_model {
+    if completes {
         hint.push(format!("curl {{base}}/v1/completions -H 'Content-Type: application/json'{key} \\\n    -d '{{\"prompt\": \"Once upon a time\", \"max_tokens\": 32, \"temperature\": 0}}'"));
     }
     if let Some(first) = stores.first() {
@@ -90,22 +93,26 @@ fn curl_hint(library: &library::Library, has_model: bool, has_key: bool) -> Resu
     Ok(hint)
 }
 
+/// How to get a model of another size.
+const OTHERS: &str = "`sconce pull llama-3.2-1b-instruct` fetches a larger one, and any\n             \
+    GGUF file or safetensors folder of Llama's kin will do: sconce serve --model NAME-or-FILE";
+
 fn greet(address: SocketAddr, engine: Option<&EngineHandle>, store: &std::path::Path, hint: &[String]) {
     println!("Sconce listens on http://{address}");
     println!("  documents  {}", store.display());
     match engine {
         Some(engine) => {
             println!("  model      {}", engine.model().id);
+            if demo::is_demo(&engine.model().id) {
+                println!("             small, and trained for nothing but questions about roles. {OTHERS}");
+            }
             if engine.chat_template().is_none() {
                 println!(
                     "             it has no chat template, so that only completions and quotes work; --chat-template FILE gives it one"
                 );
             }
         }
-        None => println!(
-            "  model      none: search and quoted answers only. `sconce pull llama-3.2-1b-instruct` fetches one, and any GGUF file\n             \
-             or safetensors folder of Llama's kin will do: sconce serve --model NAME-or-FILE"
-        ),
+        None => println!("  model      none: search and quoted answers only. {OTHERS}"),
     }
     println!("Try:");
     for line in hint {

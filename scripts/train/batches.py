@@ -1,8 +1,7 @@
 """Samples become tokens with a class each, and batches of like length; also packs samples into a file beforehand.
 
-Usage: batches.py --data FOLDER --tokenizer tokenizer.json --out FILE.npz --tokens N [--processes P]. A sample is an array of
-uint16: the token, with its class in the two upper bits. Classes: 0 the prompt, 1 the answer, 2 where the answer decides (its
-first token, the number of a passage).
+Usage: batches.py --data FOLDER --tokenizer tokenizer.json --out FILE.npz --tokens N [--processes P]. A row is a sample with its
+questions one after the other, an array of uint16: the token, with its class in the two upper bits.
 """
 
 import argparse
@@ -18,6 +17,10 @@ import prompt
 import tasks
 
 CLASS_BIT = 14
+# The classes of tokens: the prompt's; an answer's; where an answer decides (the passage to copy from, and where in it to begin); the
+# first token of a question.
+PROMPT, ANSWER, DECISION, ASKED = range(4)
+QUESTIONS = 6
 # Up to how many tokens trained on; characters of the passages at most; share of nonsense.
 PHASES = [(0.8e6, 260, 0.5), (2.5e6, 420, 0.25), (5e6, 600, 0.12), (14e6, 800, 0.05)]
 # Afterwards: shares and characters.
@@ -26,21 +29,31 @@ LAST_NONSENSE = 0.04
 
 
 def encode(sample, tokenizer):
-    """Tokens with their classes, and the length of the prompt."""
-    begin = tokenizer.encode(prompt.rendered(sample.user), add_special_tokens=False).ids
-    answer = tokenizer.encode(sample.answer + prompt.END, add_special_tokens=False)
-    classes = [1] * len(answer.ids)
-    classes[0] = 2
-    for index in range(1, len(classes)):
-        if answer.tokens[index].isdigit() and answer.tokens[index - 1].endswith("["):
-            classes[index] = 2
-    tokens = np.array(begin + answer.ids, np.uint16)
-    tokens[len(begin) :] |= np.array(classes, np.uint16) << CLASS_BIT
-    return tokens
+    """The row of a sample: its passages, then each question with its answer."""
+    ids = tokenizer.encode(prompt.BEGIN + prompt.USER + sample.context, add_special_tokens=False).ids
+    classes = [PROMPT] * len(ids)
+    for one in [sample, *sample.more]:
+        asked = tokenizer.encode(one.asked + prompt.END + prompt.ASSISTANT, add_special_tokens=False).ids
+        answer = tokenizer.encode(prompt.planned(one.answer) + prompt.END, add_special_tokens=False)
+        ids += asked + answer.ids
+        classes += [ASKED] + [PROMPT] * (len(asked) - 1)
+        plans = [token in prompt.PLANS for token in answer.tokens]
+        classes += [DECISION if is_plan or is_behind else ANSWER for is_plan, is_behind in zip(plans, [True, *plans])]
+    return np.array(ids, np.uint16) | np.array(classes, np.uint16) << CLASS_BIT
 
 
 def split(tokens):
     return (tokens & ((1 << CLASS_BIT) - 1)).astype(np.int64), tokens >> CLASS_BIT
+
+
+def places(classes):
+    """To which question each token belongs, 0 for the passages, and its position: that of the question if it stood alone."""
+    questions = np.cumsum(classes == ASKED)
+    begins = np.nonzero(classes == ASKED)[0]
+    positions = np.arange(len(classes))
+    for begin in begins[1:]:
+        positions[begin:] = positions[begin:] - positions[begin] + begins[0]
+    return questions, positions
 
 
 def phase(seen, rng: random.Random):
@@ -60,7 +73,7 @@ class Live:
     """Samples made while training."""
 
     def __init__(self, pages, tokenizer, seed):
-        self.maker = tasks.Maker(pages, seed)
+        self.maker = tasks.Maker(pages, seed, QUESTIONS)
         self.tokenizer = tokenizer
         self.rng = random.Random(seed + 1)
 

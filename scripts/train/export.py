@@ -59,7 +59,7 @@ def write(path, file_type, model, tokenizer):
     writer.add_vocab_size(shape.vocabulary)
     add_tokenizer(writer, json.loads(tokenizer.read_text()))
     for name, weight in model.state_dict().items():
-        array = weight.float().numpy()
+        array = in_pairs(name, weight, shape).float().numpy()
         if array.ndim == 1:
             writer.add_tensor(f"{name}", array)
         else:
@@ -90,13 +90,29 @@ def add_tokenizer(writer, tokenizer):
     writer.add_chat_template(prompt.TEMPLATE)
 
 
-def read(path, model):
-    """Loads the weights of an exported file into a model of its shape: a starting point for more training."""
+def in_pairs(name, weight, shape, back=False):
+    """Queries' and keys' rows in the order of GGUF, where positions turn neighbouring pairs; `back` from it to the halves here."""
+    if not name.endswith(("attn_q.weight", "attn_k.weight")):
+        return weight
+    parts = (-1, shape.head // 2, 2, weight.shape[1]) if back else (-1, 2, shape.head // 2, weight.shape[1])
+    return weight.reshape(parts).transpose(1, 2).reshape(weight.shape)
+
+
+def read(path, model, tokenizer):
+    """Loads the weights of an exported file into a model of its shape: a starting point for more training. Tokens are matched by
+    their text; those that the file does not have keep what they have."""
+    reader = gguf.GGUFReader(str(path))
     weights = {}
-    for tensor in gguf.GGUFReader(str(path)).tensors:
+    for tensor in reader.tensors:
         array = gguf.dequantize(tensor.data, tensor.tensor_type)
-        weights[tensor.name] = torch.from_numpy(array.copy()).reshape([int(size) for size in reversed(tensor.shape)])
-    model.load_state_dict(weights)
+        weight = torch.from_numpy(array.copy()).reshape([int(size) for size in reversed(tensor.shape)])
+        weights[tensor.name] = in_pairs(tensor.name, weight, model.shape, back=True)
+    there = {token: id for id, token in enumerate(reader.fields["tokenizer.ggml.tokens"].contents())}
+    rows = model.token_embd.weight.detach().clone()
+    for token, id in tokenizer.get_vocab().items():
+        if token in there:
+            rows[id] = weights["token_embd.weight"][there[token]]
+    model.load_state_dict(weights | {"token_embd.weight": rows})
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import argparse
 import re
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 
@@ -48,12 +49,12 @@ def teacher_forced(model, samples):
             states = model(ids.to(device))
         for row, (sample, tokens) in enumerate(part):
             wanted, classes = (torch.from_numpy(array[1:].astype("int64")) for array in batches.split(tokens))
-            at = classes > 0
+            at = (classes == batches.ANSWER) | (classes == batches.DECISION)
             right = (model.logits(states[row, : len(tokens) - 1][at.to(device)].float()).argmax(-1).cpu() == wanted[at]).tolist()
             exact[sample.task].append(all(right))
             if sample.task == "answer":
                 copied += right
-                cited += [good for good, kind in zip(right[1:], classes[at].tolist()[1:]) if kind == 2]
+                cited.append(right[0])
     shares = [f"{task} {share(found)}" for task, found in exact.items()]
     return f"exact {', '.join(shares)}; citations {share(cited)}, copied tokens {share(copied)}"
 
@@ -89,7 +90,7 @@ def generated(model, tokenizer, samples, show):
     table = Table(show)
     for sample, tokens in samples:
         ids, classes = batches.split(tokens)
-        begin = torch.from_numpy(ids[classes == 0])
+        begin = torch.from_numpy(ids[: int(np.argmax(classes == batches.DECISION))])
         if sample.task in JUDGEMENTS:
             table.judged(sample, yes_share(model, tokenizer, begin))
         else:

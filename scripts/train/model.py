@@ -1,5 +1,5 @@
-"""The model: Llama as llama.cpp computes it (RMSNorm, rotary positions over neighbouring pairs, grouped queries, SwiGLU,
-tied output), so that its weights stand in a GGUF file as they are.
+"""The model: Llama as llama.cpp computes it (RMSNorm, rotary positions, grouped queries, SwiGLU, tied output). Only the rows of
+queries and keys stand in another order than in a GGUF file: positions turn the two halves of a head here, neighbouring pairs there.
 """
 
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Layer(nn.Module):
         self.ffn_up = nn.Linear(shape.width, shape.hidden, bias=False)
         self.ffn_down = nn.Linear(shape.hidden, shape.width, bias=False)
 
-    def forward(self, x, rotation, cache=None):
+    def forward(self, x, rotation, mask, cache=None):
         rows, length, _ = x.shape
         normed = self.attn_norm(x)
 
@@ -63,32 +63,31 @@ class Layer(nn.Module):
             if cache:
                 k, v = torch.cat([cache[0], k], 2), torch.cat([cache[1], v], 2)
             cache[:] = [k, v]
-        if x.is_cuda and cache is None:
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        if x.is_cuda:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.to(q.dtype), enable_gqa=True)
         else:
-            y = attend(q, k, v)
+            y = attend(q, k, v, mask)
         x = x + self.attn_output(y.transpose(1, 2).reshape(rows, length, -1))
         normed = self.ffn_norm(x)
         return x + self.ffn_down(F.silu(self.ffn_gate(normed)) * self.ffn_up(normed))
 
 
-def attend(q, k, v):
-    """Causal attention, the last query at the last key. On a CPU it trains twice as fast as PyTorch's own."""
+def attend(q, k, v, mask):
+    """Attention with a mask to add to the scores. On a CPU it trains twice as fast as PyTorch's own."""
     rows, heads, length, size = q.shape
     kv_heads, keys = k.shape[1:3]
     group = heads // kv_heads
     scores = q.reshape(rows, kv_heads, group * length, size) @ k.transpose(2, 3) * size**-0.5
-    mask = torch.full((length, keys), float("-inf"), dtype=scores.dtype, device=q.device).triu(keys - length + 1)
-    shares = (scores.view(rows, kv_heads, group, length, keys) + mask).softmax(-1)
+    shares = (scores.view(rows, kv_heads, group, length, keys) + mask[:, :, None]).softmax(-1)
     y = shares.to(v.dtype).view(rows, kv_heads, group * length, keys) @ v
     return y.view(rows, heads, length, size)
 
 
 def rotate(x, rotation):
-    """Turns pairs (0, 1), (2, 3), ... by their angles: the order that llama.cpp reads."""
+    """Turns each number of a head's first half with the one at its place in the second."""
     cos, sin = rotation
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2).to(x.dtype)
+    first, second = x.chunk(2, -1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1).to(x.dtype)
 
 
 class Llama(nn.Module):
@@ -105,17 +104,21 @@ class Llama(nn.Module):
                 ends_branch = "attn_output" in name or "ffn_down" in name
                 nn.init.normal_(weight, std=0.02 / (2 * shape.layers) ** 0.5 if ends_branch else 0.02)
 
-    def forward(self, ids, positions=None, caches=None, taps=None):
-        """The last layer's normed states; `logits` makes scores of those that are wanted. With `taps`, also the states behind
-        those layers."""
+    def forward(self, ids, positions=None, mask=None, caches=None, taps=None):
+        """The last layer's normed states; `logits` makes scores of those that are wanted. `mask` is added to the scores, of shape
+        [rows, 1, queries, keys]; without one, all earlier tokens are seen. With `taps`, also the states behind those layers."""
         if positions is None:
             positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        if mask is None:
+            past = caches[0][0].shape[2] if caches and caches[0] else 0
+            shape = (1, 1, ids.shape[1], past + ids.shape[1])
+            mask = torch.full(shape, float("-inf"), device=ids.device).triu(past + 1)
         angles = positions[:, None, :, None].float() * self.frequencies
         rotation = (angles.cos(), angles.sin())
         x = self.token_embd(ids)
         tapped = []
         for index, layer in enumerate(self.blk):
-            x = layer(x, rotation, caches[index] if caches is not None else None)
+            x = layer(x, rotation, mask, caches[index] if caches is not None else None)
             if taps and index in taps:
                 tapped.append(x)
         return self.output_norm(x) if taps is None else (self.output_norm(x), tapped)
@@ -134,7 +137,7 @@ class Llama(nn.Module):
             if token == end:
                 break
             made.append(int(token))
-            states = self(token.view(1, 1), torch.tensor([[position]], device=ids.device), caches)
+            states = self(token.view(1, 1), torch.tensor([[position]], device=ids.device), caches=caches)
         return made
 
 

@@ -2,10 +2,17 @@
 
 `context` and `user_message` are those of crates/rag/src/answer/prompt.rs. The template leaves system messages out: the
 server's instructions never change, so the model learns them instead of reading 90 tokens each time.
+
+Before each sentence the model writes a token that is not shown: the number of the passage that it is about to copy from, or that
+none tells. So it decides once, in one token, and then copies; the probability of `PLANS[0]` behind a prompt is that of a refusal.
 """
 
+import re
+
 BEGIN, USER, ASSISTANT, END = "<|begin|>", "<|user|>", "<|assistant|>", "<|end|>"
-SPECIAL = [BEGIN, USER, ASSISTANT, END]
+# By number of the passage; the first says that none tells.
+PLANS = ["<|none|>", *(f"<|from {number}|>" for number in range(1, 9))]
+SPECIAL = [BEGIN, USER, ASSISTANT, END, *PLANS]
 REFUSAL = "The documents do not tell."
 INSTRUCTIONS = (
     "Answer the question from the numbered passages only. Keep it to one to three sentences. End every sentence with the "
@@ -33,10 +40,21 @@ def context(passages):
     return "".join(parts)
 
 
-def user_message(passages, question):
-    return f"{context(passages)}Question: {question}"
+def question(text):
+    return f"Question: {text}"
+
+
+def user_message(passages, text):
+    return context(passages) + question(text)
 
 
 def rendered(user):
     """One user message as the template renders it, up to where the answer begins."""
     return f"{BEGIN}{USER}{user}{END}{ASSISTANT}"
+
+
+def planned(answer):
+    """An answer with the tokens that say beforehand where each sentence comes from."""
+    if answer == REFUSAL:
+        return PLANS[0] + answer
+    return re.sub(r"(\A| )(\S.*?\[(\d)\]\.)(?= |\Z)", lambda found: PLANS[int(found[3])] + found[1] + found[2], answer)

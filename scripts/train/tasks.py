@@ -6,7 +6,7 @@ Usage: tasks.py --data FOLDER [--budget CHARACTERS] [--count N] prints some. A m
 import argparse
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import corpus
@@ -48,38 +48,50 @@ MYSELF = (
     "and says where each sentence stands."
 )
 NO_PASSAGES = "I answer from numbered passages only, and there are none here."
+JUDGED = {"relevant": prompt.RELEVANT, "answerable": prompt.ANSWERABLE}
 COMPARE, TALK = PHRASINGS["compare"], PHRASINGS["talk"]
 
 
 @dataclass
 class Sample:
-    """A user message and its answer; `gold` are the numbers cited, `task` is what kind of task it is."""
+    """A user message (passages, then what is asked) and its answer; `gold` are the numbers cited, `task` is what kind of task it
+    is. `more` are others over the same passages: each is read as if it stood alone behind them, which makes several answers of one
+    reading, and shows that the question decides."""
 
-    user: str
+    context: str
+    asked: str
     answer: str
     task: str
     kind: str = ""
     gold: tuple = ()
     source: str = ""
-    single: bool = False
+    more: list = field(default_factory=list)
+
+    @property
+    def user(self):
+        return self.context + self.asked
 
 
 @dataclass
 class Place:
-    """A passage to be shown: a chunk of a page at its place there."""
+    """A passage to be shown: a chunk of a page at its place there, the fact that is asked for, and all that are known."""
 
     page: object
     at: int
     chunk: Chunk
     fact: Fact = None
+    known: list = field(default_factory=list)
 
 
 class Maker:
-    """Makes samples over these pages; roles are invented from the titles of the O*NET pages among them."""
+    """Makes samples over these pages, with at most so many questions each; roles are invented from the titles of the O*NET pages
+    among them."""
 
-    def __init__(self, pages, seed):
+    def __init__(self, pages, seed, questions=1):
         self.rng = random.Random(seed)
+        self.questions = questions
         self.pages = [page for page in pages if page.chunks]
+        self.titles = [page.title for page in self.pages]
         self.known = {id(page): [facts.facts_of(chunk) for chunk in page.chunks] for page in self.pages}
         titles = [title for page in pages if page.source == "onet" for title in [page.title, *page.aliases] if len(title) < 40]
         self.inventor = Inventor(
@@ -116,19 +128,19 @@ class Maker:
             if draw < 0.06:
                 made = self.compared(budget, invented)
             else:
-                made = self.asked(budget, invented, "refuse" if draw < 0.22 else "judge" if draw < 0.36 else "answer")
+                made = self.asked(budget, invented, "refuse" if draw < 0.25 else "judge" if draw < 0.38 else "answer")
             if made:
                 return made
 
     def talk(self):
         draw = self.rng.random()
         if draw < 0.4:
-            return Sample(self.rng.choice(TALK["greetings"]), GREETED, "talk")
+            return Sample("", self.rng.choice(TALK["greetings"]), GREETED, "talk")
         if draw < 0.7:
-            return Sample(self.rng.choice(TALK["who"]), MYSELF, "talk")
+            return Sample("", self.rng.choice(TALK["who"]), MYSELF, "talk")
         kind = self.rng.choice([entry[0] for entry in SENTENCES])
         forms = names.forms(self.rng.choice(self.inventor.titles), self.rng)
-        return Sample(facts.question(Fact(kind, []), forms, self.rng), NO_PASSAGES, "talk")
+        return Sample("", facts.question(Fact(kind, []), forms, self.rng), NO_PASSAGES, "talk")
 
     def gold(self, invented):
         """A place that answers a question, with the facts of its page's other chunks."""
@@ -139,7 +151,7 @@ class Maker:
             fact = rng.choice(known[0])
             if rng.random() < 0.1:
                 fact = facts.about(page.chunks[0], rng) or fact
-            return Place(page, 0, page.chunks[0], fact), known
+            return Place(page, 0, page.chunks[0], fact, known[0]), known
         kind = rng.choice(self.kinds)
         if kind == "about":
             page = rng.choice(self.pages)
@@ -147,7 +159,8 @@ class Maker:
             fact = facts.about(page.chunks[at], rng)
         else:
             page, at, fact = rng.choice(self.by_kind[kind])
-        return fact and Place(page, at, page.chunks[at], fact), self.known[id(page)]
+        known = self.known[id(page)]
+        return fact and Place(page, at, page.chunks[at], fact, known[at]), known
 
     def asked(self, budget, invented, task):
         """An answer, a refusal (the passage that tells is left out), or a judgement."""
@@ -174,15 +187,56 @@ class Maker:
         if not shown:
             return None
         shown = in_order(shown, rng)
-        user = prompt.user_message([(place.page.title, place.chunk.section, place.chunk.text) for place in shown], asked)
-        source, kind = gold.page.source, gold.fact.kind
-        number = shown.index(kept) + 1 if is_told else 0
         if task == "judge":
-            user += prompt.RELEVANT if relevance else prompt.ANSWERABLE
-            return Sample(user, "yes" if is_told else "no", "relevant" if relevance else "answerable", kind, (), source)
-        if not is_told:
-            return Sample(user, prompt.REFUSAL, "refuse", kind, (), source)
-        return Sample(user, facts.answer(kept.fact, kept.chunk, number), "answer", kind, (number,), source)
+            task = "relevant" if relevance else "answerable"
+        made = written(shown, kept if is_told else None, kept, asked, task)
+        made.more = self.more(shown, {id(gold.page): known}, invented)
+        return made
+
+    def more(self, shown, known, invented):
+        """Further questions over these passages; `known` are the facts of pages that were invented, by page."""
+        count = self.rng.randint(1, self.questions) - 1
+        found = [self.another(shown, known, invented) for _ in range(2 * count)]
+        return [sample for sample in found if sample][:count]
+
+    def another(self, shown, known, invented):
+        """A question that one of these passages answers, or that none does although one comes near."""
+        rng = self.rng
+        near = rng.choice(shown)
+        is_told = rng.random() < 0.55
+        if is_told:
+            fact = rng.choice(near.known) if near.known and rng.random() < 0.8 else facts.about(near.chunk, rng)
+            gold = fact and Place(near.page, near.at, near.chunk, fact)
+        elif rng.random() < 0.5:
+            chunks = known.get(id(near.page)) or self.known.get(id(near.page)) or []
+            gold = self.untold(near, chunks)
+        else:
+            gold = self.elsewhere(near, invented)
+        rivals = [place for place in shown if not (is_told and place is near)]
+        if not gold or any(self.answers(gold, place.page, place.at, place.known, is_told) for place in rivals):
+            return None
+        asked = facts.question(gold.fact, names.forms(gold.page.title, rng), rng)
+        task = "answer" if is_told else "refuse"
+        if rng.random() < (0.5 if len(shown) == 1 else 0.15):
+            task = rng.choice(["relevant", "answerable"]) if len(shown) == 1 else "answerable"
+        return written(shown, near if is_told else None, gold, asked, task)
+
+    def untold(self, near, chunks):
+        """A fact of the same page that stands in another of its chunks."""
+        facts_there = [(at, fact) for at, found in enumerate(chunks) for fact in found if at != near.at]
+        if not facts_there:
+            kind = self.rng.choice([entry[0] for entry in SENTENCES])
+            return Place(near.page, -1, None, Fact(kind, []))
+        at, fact = self.rng.choice(facts_there)
+        return Place(near.page, at, near.page.chunks[at], fact)
+
+    def elsewhere(self, near, invented):
+        """The same fact of another role."""
+        named = [fact for fact in near.known if fact.kind in facts.QUESTIONS and fact.kind not in ("about", "heading")]
+        if not named:
+            return None
+        title = self.rng.choice(self.inventor.titles if self.rng.random() < invented else self.titles)
+        return Place(corpus.Page("invented", title, [], [], []), -1, None, self.rng.choice(named))
 
     def name_of(self, page):
         return self.rng.choice(page.aliases) if page.aliases and self.rng.random() < 0.03 else page.title
@@ -216,7 +270,7 @@ class Maker:
             if (id(page), at) in used or self.answers(gold, page, at, their[at], is_told):
                 continue
             wide = 1800 if is_long else int(rng.uniform(120, 1100))
-            place = trim(Place(page, at, page.chunks[at]), min(room, wide), rng)
+            place = trim(Place(page, at, page.chunks[at], None, their[at]), min(room, wide), rng)
             if place and size(place) <= room:
                 found.append(place)
                 used.add((id(page), at))
@@ -267,8 +321,9 @@ class Maker:
         shown = in_order(list(kept), rng)
         numbers = [shown.index(place) + 1 for place in kept]
         text = " ".join(facts.answer(place.fact, place.chunk, number) for place, number in zip(kept, numbers))
-        user = prompt.user_message([(place.page.title, place.chunk.section, place.chunk.text) for place in shown], asked)
-        return Sample(user, text, "compare", kind, tuple(numbers), first.page.source)
+        made = Sample(context(shown), prompt.question(asked), text, "compare", kind, tuple(numbers), first.page.source)
+        made.more = self.more(shown, {}, invented)
+        return made
 
     def nonsense(self, budget):
         """Sentences of random words, asked by one of them or as a whole: nothing but copying."""
@@ -291,24 +346,43 @@ class Maker:
             )
             if sum(len(text) for _, text, _ in lines) > budget * 0.7:
                 break
+        made, *more = [self.nonsense_question(prompt.context(passages), lines) for _ in range(rng.randint(1, self.questions))]
+        made.more = more
+        return made
+
+    def nonsense_question(self, context, lines):
+        rng = self.rng
         number, text, words = rng.choice(lines)
         if rng.random() < 0.3:
-            whole = passages[number - 1][2]
             said = " ".join(facts.cited(line, number) for other, line, _ in lines if other == number)
-            return (
-                Sample(prompt.user_message(passages, f"What does passage {number} say?"), said, "nonsense", "whole", (number,))
-                if whole
-                else None
-            )
+            return Sample(context, prompt.question(f"What does passage {number} say?"), said, "nonsense", "whole", (number,))
         at = rng.randrange(len(words) - 1)
         subject = " ".join(words[at : at + rng.choice([1, 2])])
         asked = rng.choice(facts.QUESTIONS["about"][:4]).format(subject=subject)
-        return Sample(prompt.user_message(passages, asked), facts.cited(text, number), "nonsense", "about", (number,))
+        return Sample(context, prompt.question(asked), facts.cited(text, number), "nonsense", "about", (number,))
 
 
 # Budgets from here on are filled with whole passages, up to as many as the server sends.
 LONG = 1500
 KINDS = {entry[0] for entry in SENTENCES} | {"duties", "glance", "what", "quality"}
+
+
+def written(shown, told, gold, asked, task):
+    """The sample of a question for the fact of `gold`, which is told by this one of the passages, if any."""
+    asked, numbers = prompt.question(asked), ()
+    if task in JUDGED:
+        asked += JUDGED[task]
+        answer = "yes" if told else "no"
+    elif told:
+        numbers = tuple(index for index, place in enumerate(shown, 1) if place is told)
+        answer = facts.answer(gold.fact, told.chunk, numbers[0])
+    else:
+        answer = prompt.REFUSAL
+    return Sample(context(shown), asked, answer, task, gold.fact.kind, numbers, gold.page.source)
+
+
+def context(shown):
+    return prompt.context([(place.page.title, place.chunk.section, place.chunk.text) for place in shown])
 
 
 def size(place):
@@ -335,10 +409,13 @@ def trim(place: Place, most, rng):
         first, last = a, b
     start, end = units[first].start, units[last].end
     moved = [Unit(unit.kind, unit.start - start, unit.end - start) for unit in units[first : last + 1]]
-    fact = place.fact and Fact(
-        place.fact.kind, [index - first for index in place.fact.units], place.fact.subject, place.fact.form
-    )
-    return Place(place.page, place.at, Chunk(place.chunk.section, place.chunk.text[start:end], moved), fact)
+
+    def shifted(fact):
+        return Fact(fact.kind, [index - first for index in fact.units], fact.subject, fact.form)
+
+    kept = [shifted(fact) for fact in place.known if first <= min(fact.units) and max(fact.units) <= last]
+    chunk = Chunk(place.chunk.section, place.chunk.text[start:end], moved)
+    return Place(place.page, place.at, chunk, place.fact and shifted(place.fact), kept)
 
 
 def in_order(places, rng):
@@ -357,10 +434,12 @@ def main():
     parser.add_argument("--held-out", action="store_true")
     options = parser.parse_args()
     pages = [page for page in corpus.load(options.data) if page.held_out == options.held_out]
-    maker = Maker(pages, seed=7)
+    maker = Maker(pages, seed=7, questions=4)
     for _ in range(options.count):
         sample = maker.sample(options.budget, nonsense=0.1)
-        print(f"--- {sample.task} {sample.kind} {sample.source}\n{sample.user}\n=> {sample.answer}\n")
+        print(f"--- {sample.source}\n{sample.context}", end="")
+        for asked in [sample, *sample.more]:
+            print(f"{asked.asked}\n=> {asked.task} {asked.kind}: {prompt.planned(asked.answer)}\n")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ import measure
 from hints import UNKNOWN, Hints
 from model import SHAPES, Llama, parameters
 
-DECISION, ANSWER, CONTEXT = 5.0, 1.0, 0.1
+# By class of token, as in `batches`.
+WEIGHTS = {batches.PROMPT: 0.1, batches.ANSWER: 1.0, batches.DECISION: 5.0, batches.ASKED: 0.0}
 # The hints' weight, and until how many tokens they are given: later they have done their work, and labels cost time on a card.
 HINTS, HINTED = 0.3, 100e6
 # Of the context's tokens so many take part, with a weight to match: the output layer is a fifth of the work.
@@ -47,7 +48,8 @@ def main():
     if not run.resume() and options.init:
         import export
 
-        export.read(options.init, model)
+        export.read(options.init, model, tokenizer)
+        run.tokens = int(options.seen)
     if options.packed:
         source = batches.Packed(options.packed)
     else:
@@ -63,6 +65,7 @@ def arguments():
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--size", choices=SHAPES, default="small")
     parser.add_argument("--init", type=Path, help="a GGUF file to begin from")
+    parser.add_argument("--seen", type=float, default=0, help="tokens that it was trained on, which choose the lengths to go on with")
     parser.add_argument("--packed", type=Path, help="samples packed by batches.py")
     parser.add_argument("--tokens", type=float, help="tokens in all; without it the run goes on until OUT/decay exists")
     parser.add_argument("--decay-minutes", type=float, default=12)
@@ -174,21 +177,23 @@ class Run:
 
     def step(self, rows):
         """One step over these rows: the loss, the share of the answers' tokens that were right, the hints' loss."""
-        ids, classes, positions, labels = self.tensors(rows)
+        ids, classes, questions, positions, labels, pointed = self.tensors(rows)
+        mask = seen(questions[:, :-1])
         classes = classes[:, 1:].flatten()
         drawn = torch.rand(classes.shape, device=ids.device) < SAMPLED
-        taken = torch.nonzero((classes == 1) | (classes == 2) | (drawn & (classes == 0)))[:, 0]
+        is_answer = (classes == batches.ANSWER) | (classes == batches.DECISION)
+        taken = torch.nonzero(is_answer | (drawn & (classes == batches.PROMPT)))[:, 0]
         # Filled up with a token of no weight: few different shapes, as in `batches.padded`.
         filling = -len(taken) % 256
-        table = torch.tensor([CONTEXT / SAMPLED, ANSWER, DECISION], device=ids.device)
-        weights = F.pad(table[classes[taken]], (0, filling))
+        table = torch.tensor([weight / (SAMPLED if kind == batches.PROMPT else 1) for kind, weight in WEIGHTS.items()])
+        weights = F.pad(table.to(ids.device)[classes[taken]], (0, filling))
         taken = F.pad(taken, (0, filling))
         with torch.autocast(ids.device.type, torch.bfloat16):
-            states, tapped = self.forward(ids[:, :-1], positions[:, :-1], taps=self.hints.taps)
+            states, tapped = self.forward(ids[:, :-1], positions[:, :-1], mask, taps=self.hints.taps)
             scores = self.model.logits(states.flatten(0, 1)[taken]).float()
             hinted = torch.zeros((), device=ids.device)
             if self.tokens < HINTED:
-                hinted = self.hints.loss(tapped, labels[:, :, :-1], self.model.token_embd.weight)
+                hinted = self.hints.loss(tapped, labels[:, :, :-1], pointed, self.model.token_embd.weight)
         wanted = ids[:, 1:].flatten()[taken]
         loss = (F.cross_entropy(scores, wanted, reduction="none") * weights).sum() / weights.sum()
         (loss + HINTS * hinted).backward()
@@ -196,25 +201,40 @@ class Run:
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        right = (scores.argmax(-1) == wanted)[weights >= ANSWER].float().mean()
+        right = (scores.argmax(-1) == wanted)[weights >= WEIGHTS[batches.ANSWER]].float().mean()
         return torch.stack([loss.detach(), right.detach(), hinted.detach()])
 
     def tensors(self, rows):
-        """Tokens, classes (3 behind a row's end), positions and the hints' labels, all rows as long as the longest."""
+        """Tokens, classes (behind a row's end one without weight), the question that they belong to, positions and the hints'
+        labels, all rows as long as the longest."""
         length = batches.padded(max(len(row) for row in rows) - 1) + 1
-        ids, classes = np.zeros((len(rows), length), np.int64), np.full((len(rows), length), 3, np.int64)
+        shape = (len(rows), length)
+        ids, classes, questions = np.zeros(shape, np.int64), np.full(shape, batches.ASKED), np.zeros(shape, np.int64)
         positions = np.tile(np.arange(length), (len(rows), 1))
-        labels = np.full((4, len(rows), length), UNKNOWN)
+        labels, pointed = np.full((2, *shape), UNKNOWN), []
         for index, row in enumerate(rows):
-            ids[index, : len(row)], classes[index, : len(row)] = batches.split(row)
+            here = slice(0, len(row))
+            ids[index, here], classes[index, here] = batches.split(row)
+            questions[index, here], positions[index, here] = batches.places(classes[index, here])
             if self.tokens < HINTED:
-                labels[:, index, : len(row)] = self.hints.labels(*batches.split(row))
+                labels[:, index, here], found = self.hints.labels(ids[index, here], classes[index, here])
+                context = int(np.argmax(questions[index] > 0))
+                pointed += [(index, *pointers, context) for pointers in found]
             free = self.model.shape.context - length
             if self.tokens > JUMPS_FROM and free > 0 and random.random() < JUMPING:
                 for _ in range(2):
-                    positions[index, random.randrange(1, len(row)) :] += random.randrange(free // 2 + 1)
-        arrays = (ids, classes, positions, labels)
+                    begin = random.randrange(1, positions[index].max())
+                    positions[index] += (positions[index] >= begin) * random.randrange(free // 2 + 1)
+        arrays = (ids, classes, questions, positions, labels, np.array(pointed, np.int64).reshape(-1, 5))
         return [torch.from_numpy(array).to(self.options.device, non_blocking=True) for array in arrays]
+
+
+def seen(questions):
+    """The mask of attention: a token sees those before it that belong to its own question or to the passages."""
+    length = questions.shape[1]
+    own = (questions[:, None, :] == questions[:, :, None]) | (questions[:, None, :] == 0)
+    mask = torch.where(own.tril(), 0.0, float("-inf"))[:, None]
+    return mask.to(torch.bfloat16)
 
 
 if __name__ == "__main__":

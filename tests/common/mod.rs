@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) fn sconce(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sconce"));
     command.env("SCONCE_HOME", data).env_remove("SCONCE_MODEL").env_remove("SCONCE_API_KEY").env("RUST_LOG", "warn");
+    // The demo model is written once for all tests.
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     // The models are tiny; a pool of spinning threads per server only fights the other tests.
     command.env("CANDLE_NUM_THREADS", "1");
     command

@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &BenchTableArguments) -> Result<()> {
     let began = Instant::now();
     arguments.out.as_deref().map(super::check_out).transpose()?;
     let plan = if arguments.quick { &QUICK } else { &FULL };
-    let path = arguments.model.model.as_deref();
+    let path = arguments.model.path();
     let path = path.context("name a GGUF file with --model; `sconce synth` writes one")?;
     let sizes = ModelSizes::of(&crate::model::checkpoint(&arguments.model, path)?)?;
     let devices = arguments.model.device.devices.open()?;

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Deserializer};
 
+use crate::demo::DemoEntry;
 use crate::names::Repository;
 
 /// A model with a short name.
@@ -29,6 +30,7 @@ pub struct CatalogModel {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Catalog {
+    demo: DemoEntry,
     model: Vec<CatalogModel>,
 }
 
@@ -36,15 +38,20 @@ fn repository<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Repository, 
     Repository::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
-static CATALOG: LazyLock<Vec<CatalogModel>> = LazyLock::new(|| read().unwrap_or_default());
+static CATALOG: LazyLock<Option<Catalog>> = LazyLock::new(|| read().ok());
 
-fn read() -> Result<Vec<CatalogModel>, toml::de::Error> {
-    toml::from_str::<Catalog>(include_str!("../../../models/catalog.toml")).map(|catalog| catalog.model)
+fn read() -> Result<Catalog, toml::de::Error> {
+    toml::from_str(include_str!("../../../models/catalog.toml"))
 }
 
 /// Every model of the catalog, in its order.
 pub fn catalog() -> &'static [CatalogModel] {
-    &CATALOG
+    CATALOG.as_ref().map_or(&[], |catalog| &catalog.model)
+}
+
+/// The entry of the demo model.
+pub(crate) fn demo_entry() -> Option<&'static DemoEntry> {
+    CATALOG.as_ref().map(|catalog| &catalog.demo)
 }
 
 #[cfg(test)]
@@ -56,7 +63,8 @@ mod tests {
 
     #[test]
     fn the_catalog_is_well_formed() {
-        let models = read().expect("the file that travels in the binary");
+        let Catalog { demo, model: models } = read().expect("the file that travels in the binary");
+        assert!(is_sha256(&demo.sha256), "{}", demo.sha256);
         let names: BTreeSet<&str> = models.iter().map(|model| model.name.as_str()).collect();
         assert_eq!(names.len(), models.len(), "each name once");
         for model in &models {
