@@ -13,8 +13,8 @@ fn rehearse(binary: &Path, out: &Path, budget: &str) -> Output {
         .arg("--rehearse")
         .args([binary, out])
         .env("SUITE_BUDGET_S", budget)
-        // The models are tiny; spinning threads only fight the other tests.
-        .env("CANDLE_NUM_THREADS", "1")
+        // The models are tiny; more threads only fight the other tests.
+        .env("SCONCE_THREADS", "1")
         .output()
         .expect("bash is there")
 }

@@ -41,7 +41,7 @@ fn a_cache_that_nobody_asked_for_is_lowered_and_what_cannot_fit_is_refused() {
     let model = tiny_model(data.path());
     let model = model.to_str().expect("UTF-8");
     let whole = plan(data.path(), model, &["--memory", "8GiB"]);
-    let fixed = number(&whole, "weight_bytes") + number(&whole, "packed_bytes") + number(&whole, "step_bytes");
+    let fixed = number(&whole, "weight_bytes") + number(&whole, "packed_extra_bytes") + number(&whole, "step_bytes");
     let half = (fixed + number(&whole, "kv_bytes") / 2).to_string();
     let lowered = plan(data.path(), model, &["--memory", &half]);
     assert!(number(&lowered, "kv_tokens") < number(&whole, "kv_tokens") && number(&lowered, "sequences") >= 1);

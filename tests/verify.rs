@@ -117,3 +117,25 @@ fn a_broken_template_fails_alone() {
         assert_eq!(check(&report, "finite logits").0, "pass");
     }
 }
+
+#[test]
+fn a_text_of_ones_own_is_read_whole_and_a_converted_model_is_little_worse() {
+    let Some(model) = shared("models/stories260K.gguf") else { return };
+    let data = tempfile::tempdir().expect("a folder");
+    let text = data.path().join("story.txt");
+    std::fs::write(&text, "Once upon a time there was a little girl who loved to play with her red ball. ".repeat(120))
+        .expect("written");
+    let text = text.to_str().expect("UTF-8");
+    let perplexity = |more: &[&str]| {
+        let (good, report) = verify(data.path(), &model, &[&["--text", text], more].concat());
+        assert!(good, "{report}");
+        let found = report["checks"].as_array().expect("checks").iter().find(|check| check["check"] == "perplexity");
+        let figures = &found.expect("a perplexity")["figures"];
+        assert!(figures["tokens"].as_u64().expect("a number") > 2000, "all of it is read: {figures}");
+        figures["perplexity"].as_f64().expect("a number")
+    };
+    let (whole, rounded) = (perplexity(&["--quantize", "f32"]), perplexity(&["--quantize", "q8_0"]));
+    assert!((rounded / whole - 1.0).abs() < 0.02, "{whole} and {rounded}");
+    let output = run(data.path(), &["verify", model.to_str().expect("UTF-8"), "--text", "/nowhere.txt"]);
+    assert!(!output.status.success() && words(&output).contains("/nowhere.txt"), "{}", words(&output));
+}

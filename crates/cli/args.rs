@@ -9,8 +9,8 @@ use sconce_engine::UTILIZATION_RANGE;
 use sconce_model::synth::{NamedShape, Quantization, SynthError};
 
 use crate::bench::args::{BenchAgreeArguments, BenchCardArguments, BenchKernelsArguments, BenchTableArguments};
-use crate::devices::{DEFAULT_DEVICES, DeviceList};
 use crate::demo::{self, ModelChoice};
+use crate::devices::{DEFAULT_DEVICES, DeviceList};
 use crate::pull::{model_choice, model_path};
 use crate::size::Bytes;
 
@@ -21,6 +21,9 @@ use crate::size::Bytes;
     after_help = "Start with `sconce serve`, then open the address that it prints. RUST_LOG=debug says more."
 )]
 pub(crate) struct Arguments {
+    /// Threads that compute on the CPU, 1 to 1024 [default: one for each physical core]. Fewer leave room for other programs.
+    #[arg(long, global = true, env = "SCONCE_THREADS", value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -73,6 +76,7 @@ const VERIFY_HELP: &str = "\
 Examples:
   sconce verify model.gguf                  every check that this machine can make
   sconce verify model.gguf --devices 0      on a CUDA device, and against the CPU
+  sconce verify model.gguf --text pages.md  with the perplexity over a text of yours
   sconce verify model.gguf --json           for machines
 
 The file's bytes are checked as well where pull recorded their hash, or a file model.gguf.sha256 lies beside the model, as
@@ -89,6 +93,12 @@ pub(crate) struct VerifyArguments {
     pub(crate) devices: DeviceList,
     #[command(flatten)]
     pub(crate) template: TemplateArguments,
+    /// Text whose perplexity is told, read in windows of 512 tokens; at most 16 MiB [default: the beginning of a sample document].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) text: Option<PathBuf>,
+    /// Convert the matrices to this type while they are loaded, such as q8_0 or q4_k [default: as they are in the file].
+    #[arg(long, value_name = "TYPE", ignore_case = true, value_parser = one_of::<Quantization>(Quantization::ALL.map(Quantization::name)))]
+    pub(crate) quantize: Option<Quantization>,
     /// Print the report as JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -30,7 +30,9 @@ impl ModelChoice {
 pub(crate) fn path() -> Result<PathBuf> {
     let strategy = etcetera::choose_base_strategy().context("no home folder for a cache; name a model with --model")?;
     sconce_hub::demo_model(&strategy.cache_dir().join("sconce")).map_err(|error| {
-        anyhow!("{error}; set XDG_CACHE_HOME to a folder that can be written, or name another model with --model, or none")
+        anyhow!(
+            "{error}; set XDG_CACHE_HOME to a folder that can be written, or name another model with --model, or none"
+        )
     })
 }
 

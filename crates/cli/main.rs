@@ -30,6 +30,9 @@ fn main() -> ExitCode {
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     log.with_target(false).init();
+    if let Some(threads) = arguments.threads {
+        sconce_kernels::set_threads(threads.into());
+    }
     let outcome = match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Ask(arguments) => succeed(ask::run(arguments)),

@@ -106,7 +106,7 @@ fn planned(checkpoint: &Checkpoint, devices: &Devices, config: &EngineConfig) ->
     let plan = MemoryPlan::of(checkpoint, devices, config, None)?;
     tracing::info!(
         weight_bytes = plan.weight_bytes(),
-        packed_bytes = plan.packed_bytes,
+        packed_extra_bytes = plan.packed_extra_bytes,
         step_bytes = plan.step_bytes,
         kv_bytes = plan.kv_bytes,
         kv_tokens = plan.kv_tokens,

@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<()> {
             "devices": arguments.model.device.devices.to_string(),
             "weights": plan.weights,
             "weight_bytes": plan.weight_bytes(),
-            "packed_bytes": plan.packed_bytes,
+            "packed_extra_bytes": plan.packed_extra_bytes,
             "kv_token_bytes": plan.kv_token_bytes,
             "step_bytes": plan.step_bytes,
             "kv_bytes": plan.kv_bytes,
@@ -48,8 +48,8 @@ fn print(plan: &MemoryPlan) {
     for (name, bytes) in &plan.weights {
         println!("weights {name:<8} {}", mib(*bytes as usize));
     }
-    if plan.packed_bytes > 0 {
-        println!("in kernels' order {}", mib(plan.packed_bytes as usize));
+    if plan.packed_extra_bytes > 0 {
+        println!("packing adds     {}", mib(plan.packed_extra_bytes as usize));
     }
     println!("largest step     {}", mib(plan.step_bytes));
     println!("KV cache         {}  {} bytes per token", mib(plan.kv_bytes), plan.kv_token_bytes);

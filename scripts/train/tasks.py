@@ -1,9 +1,11 @@
 """Makes the tasks: passages with a question and its answer, refusals, comparisons, judgements, greetings, copying of nonsense.
 
-Usage: tasks.py --data FOLDER [--budget CHARACTERS] [--count N] prints some. A maker gives the same samples for the same seed.
+Usage: tasks.py --data FOLDER [--budget CHARACTERS] [--count N] [--held-out] [--json] prints some. With --json they are lines of
+JSON, one question each, none about an invented role: what tests/demo.rs asks. A maker gives the same samples for the same seed.
 """
 
 import argparse
+import json
 import random
 import re
 from dataclasses import dataclass, field
@@ -432,8 +434,16 @@ def main():
     parser.add_argument("--budget", type=int, default=900)
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--held-out", action="store_true")
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     pages = [page for page in corpus.load(options.data) if page.held_out == options.held_out]
+    if options.json:
+        maker = Maker(pages, seed=7)
+        for _ in range(options.count):
+            sample = maker.sample(options.budget, invented=0.0)
+            fields = {"user": sample.user, "task": sample.task, "gold": sample.gold, "answer": sample.answer}
+            print(json.dumps(fields, ensure_ascii=False))
+        return
     maker = Maker(pages, seed=7, questions=4)
     for _ in range(options.count):
         sample = maker.sample(options.budget, nonsense=0.1)

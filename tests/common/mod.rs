@@ -19,8 +19,8 @@ pub(crate) fn sconce(data: &Path) -> Command {
     command.env("SCONCE_HOME", data).env_remove("SCONCE_MODEL").env_remove("SCONCE_API_KEY").env("RUST_LOG", "warn");
     // The demo model is written once for all tests.
     command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
-    // The models are tiny; a pool of spinning threads per server only fights the other tests.
-    command.env("CANDLE_NUM_THREADS", "1");
+    // The models are tiny; more threads per server only fight the other tests.
+    command.env("SCONCE_THREADS", "1");
     command
 }
 

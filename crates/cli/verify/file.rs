@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use super::{failed, passed, skipped};
@@ -36,6 +36,14 @@ pub(super) fn digest(path: &Path) -> Result<Option<String>> {
     }
     let digest = sconce_hub::sha256_of(path).context("name a GGUF file, a folder of safetensors or a pulled model")?;
     Ok(Some(digest))
+}
+
+/// A text to read; longer ones than 16 MiB are refused.
+pub(super) fn text(path: &Path) -> Result<String> {
+    const MOST: u64 = 16 << 20;
+    let length = std::fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?.len();
+    ensure!(length <= MOST, "{} has {length} bytes; at most {MOST} are read", path.display());
+    std::fs::read_to_string(path).with_context(|| format!("{} is no text in UTF-8 that can be read", path.display()))
 }
 
 /// Compares with `FILE.sha256`, as `sha256sum` writes it, or else with what `pull` recorded.

@@ -5,29 +5,31 @@ use std::time::Instant;
 use sconce_engine::LoadedModel;
 use sconce_kernels::checks::Random;
 use sconce_model::agree::{self, Prompt, Reference};
-use sconce_model::{Checkpoint, Devices, KvCacheDtype, Llama, ModelError, ModelSizes};
+use sconce_model::{Checkpoint, Devices, KvCacheDtype, Llama, ModelError, ModelSizes, TextReading};
 use serde_json::json;
 
 use super::report::Report;
 use super::{failed, passed, skipped};
 use crate::bench::agree::finding;
 
-/// The text whose perplexity is told.
+/// The text whose perplexity is told where no other is named, and how many tokens of it.
 const TEXT: &str = include_str!("../../../corpus/roles/ai-solutions-architect.md");
-/// Tokens of it at most.
 const TEXT_TOKENS: usize = 256;
+/// Tokens of a text that are read as one; what comes behind them begins anew.
+const WINDOW: usize = 512;
 /// Lengths of the prompts that are compared.
 const LENGTHS: [usize; 4] = [1, 9, 33, 65];
 
-/// Runs all checks of logits; the model was loaded for sequences of `served_context`.
+/// Runs all checks of logits, the perplexity over `text`; the model was loaded for sequences of `served_context`.
 pub(super) fn check(
     file: &Checkpoint,
     model: &Llama,
     sizes: &ModelSizes,
     served_context: Option<usize>,
+    text: Option<&str>,
     report: &mut Report,
 ) {
-    perplexity(file, model, report);
+    perplexity(file, model, text, report);
     if let Err(error) = comparisons(file, model, sizes, served_context, report) {
         report.add(failed("logits", error.to_string()));
     }
@@ -62,19 +64,26 @@ fn comparisons(
 }
 
 /// Finite logits over a text, how well the model expects that text, and how fast it reads.
-fn perplexity(file: &Checkpoint, model: &Llama, report: &mut Report) {
+fn perplexity(file: &Checkpoint, model: &Llama, text: Option<&str>, report: &mut Report) {
     let tokenizer = match LoadedModel::tokenizer_of(file) {
         Ok(tokenizer) => tokenizer,
         Err(error) => return report.add(failed("perplexity", error.to_string())),
     };
-    let special = sconce_engine::Special { add_bos: true, parse_special: false };
-    let mut tokens = tokenizer.encode(TEXT, special);
-    tokens.truncate(TEXT_TOKENS.min(model.config().context_length));
+    let encode = |text: &str, add_bos| tokenizer.encode(text, sconce_engine::Special { add_bos, parse_special: false });
+    let mut tokens = encode(text.unwrap_or(TEXT), false);
+    if text.is_none() {
+        tokens.truncate(TEXT_TOKENS);
+    }
+    let begin = encode("", true);
+    let window = WINDOW.min(model.config().context_length).saturating_sub(begin.len()).max(1);
     let began = Instant::now();
-    let found = match sconce_model::read_text(model, &tokens) {
-        Ok(found) => found,
-        Err(error) => return report.add(failed("perplexity", error.to_string())),
-    };
+    let mut found = TextReading::default();
+    for part in tokens.chunks(window) {
+        match sconce_model::read_text(model, &[&begin, part].concat()) {
+            Ok(read) => found = found.and(read),
+            Err(error) => return report.add(failed("perplexity", error.to_string())),
+        }
+    }
     let rate = tokens.len() as f64 / began.elapsed().as_secs_f64().max(1e-9);
     if found.non_finite > 0 {
         let note = format!("{} of {} logits are not finite", found.non_finite, found.logits);
@@ -82,7 +91,7 @@ fn perplexity(file: &Checkpoint, model: &Llama, report: &mut Report) {
         return;
     }
     report.add(passed("finite logits", format!("{} logits", found.logits), found.logits.into()));
-    let note = format!("{:.2} over {} tokens, {rate:.0} tokens/s", found.perplexity, tokens.len());
-    let figures = json!({ "perplexity": found.perplexity, "tokens": tokens.len(), "tokens_per_second": rate });
+    let note = format!("{:.3} over {} tokens, {rate:.0} tokens/s", found.perplexity(), found.predicted);
+    let figures = json!({ "perplexity": found.perplexity(), "tokens": found.predicted, "tokens_per_second": rate });
     report.add(passed("perplexity", note, figures));
 }

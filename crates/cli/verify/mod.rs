@@ -14,6 +14,7 @@ use sconce_model::{Checkpoint, Llama, ModelSizes};
 use crate::args::VerifyArguments;
 use crate::bench::findings::{Finding, Outcome};
 use crate::bench::measure;
+use crate::quantize;
 use report::{About, Report};
 
 /// A check that ended well, with its number in words and as JSON.
@@ -31,10 +32,18 @@ fn failed(case: &str, why: impl Into<String>) -> Finding {
 
 /// Checks everything that can be checked here; success only when nothing failed.
 pub(crate) fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
+    let text = arguments.text.as_deref().map(file::text).transpose()?;
     let digest = file::digest(&arguments.model)?;
     let mut report = Report::new(About::of(arguments, digest.as_deref()), arguments.json);
     report.add(file::record(&arguments.model, digest.as_deref()));
-    let opened = Checkpoint::open(&arguments.model).and_then(|file| ModelSizes::of(&file).map(|sizes| (file, sizes)));
+    let opened = Checkpoint::open(&arguments.model).and_then(|file| {
+        let (file, fallbacks) = match arguments.quantize {
+            Some(quantization) => file.quantized(quantization),
+            None => (file, Vec::new()),
+        };
+        quantize::tell(&fallbacks);
+        ModelSizes::of(&file).map(|sizes| (file, sizes))
+    });
     let (file, sizes) = match opened {
         Ok(opened) => opened,
         Err(error) => {
@@ -60,9 +69,13 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
             return report.conclude();
         }
     };
-    logits::check(&file, &model, &sizes, config.max_model_len, &mut report);
+    logits::check(&file, &model, &sizes, config.max_model_len, text.as_deref(), &mut report);
     match LoadedModel::with_model(model, &file, template.as_deref()) {
-        Ok(loaded) => engine(loaded, &config, digest.as_deref(), &mut report),
+        Ok(loaded) => {
+            // Of a converted model no answers are known.
+            let digest = digest.as_deref().filter(|_| arguments.quantize.is_none());
+            engine(loaded, &config, digest, &mut report);
+        }
         Err(error) => report.add(failed("tokenizer and template", error.to_string())),
     }
     report.conclude()

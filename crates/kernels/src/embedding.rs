@@ -29,6 +29,13 @@ pub fn embedding(table: &Weight, ids: &Indices<'_>, device: &Device) -> std::res
         return Ok(Tensor::zeros((0, width), candle_core::DType::F32, device)?);
     }
     match (&table.data, device) {
+        (WeightData::Packed(packed), Device::Cpu) => {
+            let mut rows = vec![0f32; ids.len() * width];
+            for (row, id) in rows.chunks_exact_mut(width.max(1)).zip(ids.values) {
+                packed.row(*id as usize, row);
+            }
+            Ok(Tensor::from_vec(rows, (ids.len(), width), device)?)
+        }
         (WeightData::Quantized(blocks), Device::Cpu) => {
             Ok(blocks.tensor.embedding(&Tensor::from_slice(ids.values, ids.len(), device)?)?)
         }

@@ -2,14 +2,16 @@
 
 use std::ops::Range;
 
+use crate::pool::pool;
+
 /// Multiply-adds below which waking other threads costs more than it saves.
 const SERIAL_WORK: usize = 32 * 1024;
 
+/// Parts that a thread takes of the whole, one after the other, so that a slow one does not keep the others waiting.
+const PARTS_PER_THREAD: usize = 8;
+
 /// Calls `compute` with ranges that together cover `0..items` once, on several threads when `work` (about the number of
 /// multiply-adds in all) is worth it.
-///
-/// The threads are those of candle's quantized matmul: a second pool beside it would fight over the same cores, because a
-/// worker of either pool spins for a while after its work is done.
 pub(crate) fn for_ranges(items: usize, work: usize, compute: impl Fn(Range<usize>) + Sync) {
     if items == 0 {
         return;
@@ -17,7 +19,8 @@ pub(crate) fn for_ranges(items: usize, work: usize, compute: impl Fn(Range<usize
     if items == 1 || work < SERIAL_WORK {
         compute(0..items);
     } else {
-        candle_core::utils::barrier_pool().execute_chunked(items, compute);
+        let pool = pool();
+        pool.run(items, items.div_ceil(pool.count() * PARTS_PER_THREAD), compute);
     }
 }
 

@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::error::{KernelError, Result};
 use crate::math::dot;
+use crate::parallel::{DisjointSlice, for_ranges};
 use crate::storage::{expect_shape, f32_values, matrix_shape};
 
 const OPERATION: &str = "rms_norm";
@@ -56,28 +57,47 @@ fn cpu(
     let (weight_storage, weight_layout) = weight.storage_and_layout();
     let weights = f32_values(&weight_storage, weight_layout, OPERATION, "weight")?;
     let mut normed = vec![0f32; rows * width];
+    let outputs = DisjointSlice::new(&mut normed);
+    let work = rows * width * 4;
     let Some(update) = update else {
-        for (row, output) in values.chunks_exact(width.max(1)).zip(normed.chunks_exact_mut(width.max(1))) {
-            normalize(row, weights, epsilon, output);
-        }
+        for_ranges(rows, work, |range| {
+            let (start, length) = (range.start * width, range.len() * width);
+            // SAFETY: each row belongs to one range only.
+            #[allow(unsafe_code)]
+            let outputs = unsafe { outputs.range_mut(start, length) };
+            normalize(&values[start..start + length], weights, epsilon, outputs);
+        });
         return Ok(Normed { normed: Tensor::from_vec(normed, (rows, width), base.device())?, sum: base.clone() });
     };
     let (update_storage, update_layout) = update.storage_and_layout();
     let updates = f32_values(&update_storage, update_layout, OPERATION, "update")?;
-    let sums: Vec<f32> = updates.iter().zip(values).map(|(update, value)| update + value).collect();
-    for (row, output) in sums.chunks_exact(width.max(1)).zip(normed.chunks_exact_mut(width.max(1))) {
-        normalize(row, weights, epsilon, output);
-    }
+    let mut summed = vec![0f32; rows * width];
+    let sums = DisjointSlice::new(&mut summed);
+    for_ranges(rows, work, |range| {
+        let (start, length) = (range.start * width, range.len() * width);
+        // SAFETY: each row belongs to one range only.
+        #[allow(unsafe_code)]
+        let (sums, outputs) = unsafe { (sums.range_mut(start, length), outputs.range_mut(start, length)) };
+        let places = start..start + length;
+        for ((sum, update), value) in sums.iter_mut().zip(&updates[places.clone()]).zip(&values[places]) {
+            *sum = update + value;
+        }
+        normalize(sums, weights, epsilon, outputs);
+    });
     Ok(Normed {
         normed: Tensor::from_vec(normed, (rows, width), base.device())?,
-        sum: Tensor::from_vec(sums, (rows, width), base.device())?,
+        sum: Tensor::from_vec(summed, (rows, width), base.device())?,
     })
 }
 
-fn normalize(row: &[f32], weights: &[f32], epsilon: f32, output: &mut [f32]) {
-    let scale = inverse_root_mean_square(row, epsilon);
-    for ((output, value), weight) in output.iter_mut().zip(row).zip(weights) {
-        *output = value * scale * weight;
+/// Normalizes row after row.
+fn normalize(rows: &[f32], weights: &[f32], epsilon: f32, outputs: &mut [f32]) {
+    let width = weights.len().max(1);
+    for (row, output) in rows.chunks_exact(width).zip(outputs.chunks_exact_mut(width)) {
+        let scale = inverse_root_mean_square(row, epsilon);
+        for ((output, value), weight) in output.iter_mut().zip(row).zip(weights) {
+            *output = value * scale * weight;
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use half::{bf16, f16};
 use crate::error::{KernelError, Result};
 #[cfg(feature = "cuda")]
 use crate::launch::DevicePointer;
+use crate::packed::Packed;
 
 const OPERATION: &str = "weight";
 
@@ -52,7 +53,7 @@ impl WeightType {
     ];
 
     /// The same type in candle's words.
-    fn ggml(self) -> GgmlDType {
+    pub(crate) fn ggml(self) -> GgmlDType {
         match self {
             Self::F32 => GgmlDType::F32,
             Self::F16 => GgmlDType::F16,
@@ -96,7 +97,9 @@ impl WeightType {
 /// How the numbers are held.
 #[derive(Debug, Clone)]
 pub(crate) enum WeightData {
-    /// Blocks, as in the file.
+    /// On the CPU, in the order of the products there.
+    Packed(Arc<Packed>),
+    /// Blocks, as in the file: on a card, and of types that are not packed.
     Quantized(Blocks),
     /// F32, F16 or BF16, `[outputs, inputs]`.
     Float(Tensor),
@@ -175,7 +178,13 @@ impl Weight {
                 WeightData::Float(Tensor::from_vec(values, shape, device)?)
             }
             quantized => {
-                WeightData::Quantized(Blocks::new(quantized_storage(bytes, quantized.ggml(), device)?, shape)?)
+                let packed = device.is_cpu().then(|| Packed::new(bytes, quantized, outputs, inputs)).flatten();
+                match packed {
+                    Some(packed) => WeightData::Packed(Arc::new(packed)),
+                    None => {
+                        WeightData::Quantized(Blocks::new(quantized_storage(bytes, quantized.ggml(), device)?, shape)?)
+                    }
+                }
             }
         };
         Ok(Self { data, weight_type, outputs, inputs })
@@ -187,17 +196,7 @@ impl Weight {
     /// When the row is not a whole number of blocks or the tensor is no matrix.
     pub fn quantize(matrix: &Tensor, weight_type: WeightType) -> std::result::Result<Self, KernelError> {
         let (outputs, inputs) = crate::storage::matrix_shape(matrix, OPERATION, "matrix")?;
-        check_row(weight_type, inputs)?;
-        let data = match weight_type {
-            WeightType::F32 => WeightData::Float(matrix.to_dtype(DType::F32)?.contiguous()?),
-            WeightType::F16 => WeightData::Float(matrix.to_dtype(DType::F16)?.contiguous()?),
-            WeightType::BF16 => WeightData::Float(matrix.to_dtype(DType::BF16)?.contiguous()?),
-            quantized => {
-                let rounded = QTensor::quantize(&matrix.to_device(&Device::Cpu)?, quantized.ggml())?;
-                return Self::from_bytes(&rounded.data()?, weight_type, outputs, inputs, matrix.device());
-            }
-        };
-        Ok(Self { data, weight_type, outputs, inputs })
+        Self::from_bytes(&quantize_to_bytes(matrix, weight_type)?, weight_type, outputs, inputs, matrix.device())
     }
 
     /// The matrix as F32 `[outputs, inputs]`, for references and for vectors that are used as floats.
@@ -206,24 +205,15 @@ impl Weight {
     /// Only what the tensor library reports.
     pub fn dequantize(&self) -> std::result::Result<Tensor, KernelError> {
         Ok(match &self.data {
+            WeightData::Packed(packed) => {
+                let mut floats = vec![0f32; self.outputs * self.inputs];
+                for (index, row) in floats.chunks_exact_mut(self.inputs.max(1)).enumerate() {
+                    packed.row(index, row);
+                }
+                Tensor::from_vec(floats, (self.outputs, self.inputs), &Device::Cpu)?
+            }
             WeightData::Quantized(blocks) => blocks.tensor.dequantize(&blocks.tensor.device())?,
             WeightData::Float(tensor) => tensor.to_dtype(DType::F32)?,
-        })
-    }
-
-    /// The matrix as little-endian bytes, as [`Weight::from_bytes`] takes them.
-    ///
-    /// # Errors
-    /// Only what the tensor library reports.
-    pub fn to_bytes(&self) -> std::result::Result<Vec<u8>, KernelError> {
-        let matrix = match &self.data {
-            WeightData::Quantized(blocks) => return Ok(blocks.tensor.data()?.into_owned()),
-            WeightData::Float(tensor) => tensor.flatten_all()?,
-        };
-        Ok(match self.weight_type {
-            WeightType::F16 => matrix.to_vec1::<f16>()?.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            WeightType::BF16 => matrix.to_vec1::<bf16>()?.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            _ => matrix.to_vec1::<f32>()?.iter().flat_map(|value| value.to_le_bytes()).collect(),
         })
     }
 
@@ -244,6 +234,32 @@ impl Weight {
     pub fn weight_type(&self) -> WeightType {
         self.weight_type
     }
+}
+
+/// Rounds an F32 matrix `[outputs, inputs]` to a weight type: its little-endian bytes, as [`Weight::from_bytes`] takes them.
+///
+/// # Errors
+/// When the row is not a whole number of blocks or the tensor is no matrix.
+pub fn quantize_to_bytes(matrix: &Tensor, weight_type: WeightType) -> std::result::Result<Vec<u8>, KernelError> {
+    let (_, inputs) = crate::storage::matrix_shape(matrix, OPERATION, "matrix")?;
+    check_row(weight_type, inputs)?;
+    let matrix = matrix.to_device(&Device::Cpu)?;
+    let floats = |dtype: DType| -> Result<Tensor> { Ok(matrix.to_dtype(dtype)?.flatten_all()?) };
+    Ok(match weight_type {
+        WeightType::F32 => floats(DType::F32)?.to_vec1::<f32>()?.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        WeightType::F16 => floats(DType::F16)?.to_vec1::<f16>()?.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        WeightType::BF16 => {
+            floats(DType::BF16)?.to_vec1::<bf16>()?.iter().flat_map(|value| value.to_le_bytes()).collect()
+        }
+        quantized => QTensor::quantize(&matrix, quantized.ggml())?.data()?.into_owned(),
+    })
+}
+
+/// Bytes by which a matrix is larger in the memory of the CPU than in its file.
+#[must_use]
+pub fn packed_extra_bytes(weight_type: WeightType, outputs: usize, inputs: usize) -> u64 {
+    let file = outputs * (inputs / weight_type.block_elements()) * weight_type.block_bytes();
+    Packed::bytes_of(weight_type, outputs, inputs).map_or(0, |packed| packed.saturating_sub(file) as u64)
 }
 
 fn check_row(weight_type: WeightType, inputs: usize) -> Result<()> {

@@ -11,14 +11,35 @@ const BLOCK_SIZE: usize = 32;
 const STEP_ROWS: usize = 32;
 
 /// What reading a text gave.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct TextReading {
     /// Logits that were looked at.
     pub logits: usize,
     /// Those of them that are not finite.
     pub non_finite: usize,
-    /// e to the mean of the negative log-probabilities of each token but the first; NaN for less than two tokens.
-    pub perplexity: f64,
+    /// Tokens that were expected or not: all but the first.
+    pub predicted: usize,
+    /// The sum of their negative log-probabilities, in nats.
+    pub surprise: f64,
+}
+
+impl TextReading {
+    /// e to the mean of the negative log-probabilities; NaN where no token was predicted.
+    #[must_use]
+    pub fn perplexity(&self) -> f64 {
+        (self.surprise / self.predicted as f64).exp()
+    }
+
+    /// This text and another one, read by themselves.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            logits: self.logits + other.logits,
+            non_finite: self.non_finite + other.non_finite,
+            predicted: self.predicted + other.predicted,
+            surprise: self.surprise + other.surprise,
+        }
+    }
 }
 
 /// Reads a text of tokens in chunks, with a cache of its own in F32, or on a card in bf16: both have the range of a single, so
@@ -29,8 +50,7 @@ pub struct TextReading {
 pub fn read_text(model: &Llama, tokens: &[u32]) -> Result<TextReading, ModelError> {
     let dtype = if model.devices().are_cuda() { KvCacheDtype::Bf16 } else { KvCacheDtype::F32 };
     let mut cache = KvCache::allocate(model, tokens.len().div_ceil(BLOCK_SIZE).max(1), BLOCK_SIZE, dtype)?;
-    let mut reading = TextReading { logits: 0, non_finite: 0, perplexity: f64::NAN };
-    let mut surprise = 0.0;
+    let mut reading = TextReading::default();
     for (chunk, ids) in tokens.chunks(STEP_ROWS).enumerate() {
         let (begin, end) = (chunk * STEP_ROWS, chunk * STEP_ROWS + ids.len());
         let blocks: Vec<u32> = (0..end.div_ceil(BLOCK_SIZE) as u32).collect();
@@ -50,12 +70,10 @@ pub fn read_text(model: &Llama, tokens: &[u32]) -> Result<TextReading, ModelErro
             reading.logits += row_logits.len();
             reading.non_finite += row_logits.iter().filter(|logit| !logit.is_finite()).count();
             if let Some(next) = tokens.get(begin + row + 1) {
-                surprise += surprise_of(row_logits, *next as usize);
+                reading.predicted += 1;
+                reading.surprise += surprise_of(row_logits, *next as usize);
             }
         }
-    }
-    if tokens.len() > 1 {
-        reading.perplexity = (surprise / (tokens.len() - 1) as f64).exp();
     }
     Ok(reading)
 }

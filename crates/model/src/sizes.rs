@@ -4,6 +4,7 @@
 use crate::checkpoint::Checkpoint;
 use crate::config::LlamaConfig;
 use crate::error::ModelError;
+use crate::gguf::TensorInfo;
 use crate::kv_cache::{KvCache, KvCacheDtype};
 
 /// Sizes of a model.
@@ -55,17 +56,14 @@ impl ModelSizes {
         Ok(sizes)
     }
 
-    /// Bytes that products on the CPU keep beside the quantized weights, from the first one on.
+    /// Bytes by which the weights are larger in the memory of the CPU than in the file.
     #[must_use]
-    pub fn packed_bytes(file: &Checkpoint) -> u64 {
-        let tied = file.tensor_info("output.weight").is_none();
-        let multiplied = file.tensors().iter().filter(|info| tied || info.name != "token_embd.weight");
-        multiplied
-            .map(|info| match *info.dimensions.as_slice() {
-                [inputs, outputs] => sconce_kernels::packed_bytes(info.weight_type, outputs, inputs),
-                _ => 0,
-            })
-            .sum()
+    pub fn packed_extra_bytes(file: &Checkpoint) -> u64 {
+        let extra = |info: &TensorInfo| match *info.dimensions.as_slice() {
+            [inputs, outputs] => sconce_kernels::packed_extra_bytes(info.weight_type, outputs, inputs),
+            _ => 0,
+        };
+        file.tensors().iter().map(extra).sum()
     }
 
     /// The model's shape.

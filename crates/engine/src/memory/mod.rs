@@ -18,8 +18,8 @@ pub use card::UTILIZATION_RANGE;
 pub struct MemoryPlan {
     /// Weights by element type as the file names them.
     pub weights: BTreeMap<String, u64>,
-    /// The same numbers in an order of their own, which products on the CPU keep from the first one on.
-    pub packed_bytes: u64,
+    /// What they take more than that on the CPU, which packs them in the order of its products.
+    pub packed_extra_bytes: u64,
     /// Keys and values of one token in all layers.
     pub kv_token_bytes: usize,
     /// What the largest step takes beside weights and cache, and on the host the process itself.
@@ -55,8 +55,8 @@ impl MemoryPlan {
         for info in file.tensors() {
             *weights.entry(format!("{:?}", info.weight_type)).or_default() += info.bytes;
         }
-        let packed_bytes = if devices.are_cuda() { 0 } else { ModelSizes::packed_bytes(file) };
-        let weight_bytes = weights.values().sum::<u64>().saturating_add(packed_bytes) as usize;
+        let packed_extra_bytes = if devices.are_cuda() { 0 } else { ModelSizes::packed_extra_bytes(file) };
+        let weight_bytes = weights.values().sum::<u64>().saturating_add(packed_extra_bytes) as usize;
         let model = sizes.config();
         let wanted_context = config.context_length(model);
         let wanted_blocks = config.num_blocks(model)?;
@@ -77,7 +77,7 @@ impl MemoryPlan {
         };
         Ok(Self {
             weights,
-            packed_bytes,
+            packed_extra_bytes,
             kv_token_bytes: KvCache::block_bytes(model, 1, config.kv_cache_dtype),
             step_bytes,
             available_bytes,
@@ -97,7 +97,7 @@ impl MemoryPlan {
     /// Weights, step and cache together.
     #[must_use]
     pub fn total_bytes(&self) -> usize {
-        (self.weight_bytes().saturating_add(self.packed_bytes) as usize)
+        (self.weight_bytes().saturating_add(self.packed_extra_bytes) as usize)
             .saturating_add(self.step_bytes)
             .saturating_add(self.kv_bytes)
     }

@@ -14,7 +14,7 @@ mod tensors;
 
 use candle_core::{Device, Tensor};
 
-use crate::weight::{Weight, WeightType};
+use crate::weight::{Weight, WeightType, quantize_to_bytes};
 
 pub use backend::{Backend, Normalized, Rotated};
 pub use cases::{
@@ -91,11 +91,11 @@ fn random_weight(
     inputs: usize,
 ) -> Result<(Vec<u8>, Vec<f32>), String> {
     let matrix = Tensor::from_vec(random.vector(outputs * inputs), (outputs, inputs), &Device::Cpu);
-    let weight = matrix.map_err(Into::into).and_then(|matrix| Weight::quantize(&matrix, weight_type));
-    let weight = weight.map_err(|error| error.to_string())?;
-    let floats = weight.dequantize().map_err(|error| error.to_string())?;
+    let bytes = matrix.map_err(Into::into).and_then(|matrix| quantize_to_bytes(&matrix, weight_type));
+    let bytes = bytes.map_err(|error| error.to_string())?;
+    let weight = Weight::from_bytes(&bytes, weight_type, outputs, inputs, &Device::Cpu);
+    let floats = weight.and_then(|weight| weight.dequantize()).map_err(|error| error.to_string())?;
     let floats = floats.flatten_all().and_then(|flat| flat.to_vec1()).map_err(|error| error.to_string())?;
-    let bytes = weight.to_bytes().map_err(|error| error.to_string())?;
     Ok((bytes, floats))
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use candle_core::Device;
 use rayon::prelude::*;
-use sconce_kernels::{KernelError, Weight, WeightType};
+use sconce_kernels::{KernelError, Weight, WeightType, quantize_to_bytes};
 
 use super::Checkpoint;
 use crate::error::ModelError;
@@ -78,7 +78,7 @@ impl Checkpoint {
             let part = start..(start + step).min(rows.end);
             let bytes = self.row_bytes(index, part.clone());
             let weight = Weight::from_bytes(&bytes, stored, part.len(), inputs, &Device::Cpu)?;
-            Weight::quantize(&weight.dequantize()?, wanted)?.to_bytes()
+            quantize_to_bytes(&weight.dequantize()?, wanted)
         };
         let load = |source| ModelError::Load { tensor: info.name.clone(), source };
         let parts: Vec<Vec<u8>> = starts.par_iter().map(convert).collect::<Result<_, _>>().map_err(load)?;

@@ -20,6 +20,7 @@ pub(crate) fn embedding(table: &Weight, ids: &Indices<'_>, device: &Device) -> R
     let (start, weight_type) = match &table.data {
         WeightData::Quantized(blocks) => (blocks.address, table.weight_type()),
         WeightData::Float(matrix) => (address(matrix, matrix.dtype(), OPERATION, "table")?, table.weight_type()),
+        WeightData::Packed(_) => return Err(KernelError::Device { operation: OPERATION, argument: "table" }),
     };
     let rows = unwritten((ids.len(), table.inputs()), DType::F32, device)?;
     let arguments = EmbeddingArguments {

@@ -1,0 +1,90 @@
+//! AVX-512 with its dot products of bytes (VNNI): one register holds the tile.
+
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    __m512, __m512i, _mm_loadu_si128, _mm256_loadu_si256, _mm512_add_epi32, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps,
+    _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_ps,
+};
+
+use super::Lanes;
+
+pub(in crate::packed) struct Avx512;
+
+impl Lanes for Avx512 {
+    type Ints = __m512i;
+    type Floats = __m512;
+
+    // What each function asks of its caller stands at `Lanes`, under # Safety.
+
+    #[inline(always)]
+    unsafe fn to_floats(ints: __m512i) -> __m512 {
+        // SAFETY: the caller promises the instructions; so below.
+        unsafe { _mm512_cvtepi32_ps(ints) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> __m512 {
+        // SAFETY: as above, and the caller promises sixteen floats.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_halves(from: *const u8) -> __m512 {
+        // SAFETY: as above, and the caller promises 32 bytes.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bytes(from: *const u8, are_signed: bool) -> __m512 {
+        // SAFETY: as above, and the caller promises sixteen bytes.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.cast());
+            _mm512_cvtepi32_ps(if are_signed { _mm512_cvtepi8_epi32(bytes) } else { _mm512_cvtepu8_epi32(bytes) })
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn mul(factor: __m512, other: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_mul_ps(factor, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(floats: __m512, to: *mut f32) {
+        // SAFETY: as above, and the caller promises sixteen floats.
+        unsafe { _mm512_storeu_ps(to, floats) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(factor: __m512, other: __m512, addend: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_fmadd_ps(factor, other, addend) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot<const QUADS: usize, const BITS: usize>(
+        codes: *const u8,
+        activations: *const i8,
+        start: i32,
+        chains: usize,
+    ) -> __m512i {
+        // SAFETY: the caller promises the lengths and the instructions.
+        unsafe {
+            let mut sums = [_mm512_set1_epi32(start), _mm512_setzero_si512()];
+            for quad in 0..QUADS {
+                let codes = _mm512_loadu_si512(codes.add(64 * quad).cast());
+                let four = _mm512_set1_epi32(activations.add(4 * quad).cast::<i32>().read_unaligned());
+                sums[quad % chains] = _mm512_dpbusd_epi32(sums[quad % chains], codes, four);
+            }
+            if chains == 1 { sums[0] } else { _mm512_add_epi32(sums[0], sums[1]) }
+        }
+    }
+}

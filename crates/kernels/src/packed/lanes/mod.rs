@@ -1,0 +1,100 @@
+//! Sixteen outputs at a time: what the products need of a processor, and which of its instruction sets there are.
+
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx512;
+pub(super) mod portable;
+
+use std::sync::LazyLock;
+
+/// Sixteen integers and sixteen floats, one for each output of a tile. Every operation gives the same bits everywhere.
+pub(super) trait Lanes {
+    type Ints: Copy;
+    type Floats: Copy;
+
+    /// Dot products of `QUADS` quads: `start` plus, for each output, its codes times the activations. Codes have `BITS` bits;
+    /// `chains`, 1 or 2, says whether two sums are made, which are then added.
+    ///
+    /// # Safety
+    /// `codes` points to `64 * QUADS` bytes, `activations` to `4 * QUADS`; the processor has the instructions.
+    unsafe fn dot<const QUADS: usize, const BITS: usize>(
+        codes: *const u8,
+        activations: *const i8,
+        start: i32,
+        chains: usize,
+    ) -> Self::Ints;
+
+    /// # Safety
+    /// The processor has the instructions; so for the others.
+    unsafe fn to_floats(ints: Self::Ints) -> Self::Floats;
+
+    unsafe fn splat(value: f32) -> Self::Floats;
+
+    /// # Safety
+    /// As above, and `from` points to sixteen floats.
+    unsafe fn load(from: *const f32) -> Self::Floats;
+
+    /// Sixteen f16, which are finite.
+    ///
+    /// # Safety
+    /// As above, and `from` points to 32 bytes.
+    unsafe fn load_halves(from: *const u8) -> Self::Floats;
+
+    /// Sixteen bytes as floats.
+    ///
+    /// # Safety
+    /// As above, and `from` points to sixteen bytes.
+    unsafe fn load_bytes(from: *const u8, are_signed: bool) -> Self::Floats;
+
+    /// # Safety
+    /// As above, and `to` points to sixteen floats.
+    unsafe fn store(floats: Self::Floats, to: *mut f32);
+
+    /// `factor * other`.
+    unsafe fn mul(factor: Self::Floats, other: Self::Floats) -> Self::Floats;
+
+    /// `factor * other + addend`, rounded once.
+    unsafe fn mul_add(factor: Self::Floats, other: Self::Floats, addend: Self::Floats) -> Self::Floats;
+}
+
+/// An instruction set that there are products for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Instructions {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Instructions {
+    /// Those that this processor has, the fastest last.
+    pub(crate) fn available() -> Vec<Self> {
+        let mut found = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
+                found.push(Self::Avx2);
+            }
+            let is_whole = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vnni");
+            if is_whole {
+                found.push(Self::Avx512);
+            }
+        }
+        found
+    }
+
+    /// The fastest.
+    pub(crate) fn best() -> Self {
+        static BEST: LazyLock<Instructions> =
+            LazyLock::new(|| Instructions::available().pop().unwrap_or(Instructions::Portable));
+        *BEST
+    }
+}

@@ -1,0 +1,84 @@
+//! Plain loops, for processors without the instructions below, and what those are compared with.
+
+#![allow(unsafe_code)]
+
+use super::Lanes;
+use crate::packed::TILE;
+use crate::packed::unpack::widened;
+
+pub(in crate::packed) struct Portable;
+
+impl Lanes for Portable {
+    type Ints = [i32; TILE];
+    type Floats = [f32; TILE];
+
+    // What each function asks of its caller stands at `Lanes`, under # Safety.
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> [f32; TILE] {
+        // SAFETY: the caller promises sixteen floats.
+        unsafe { from.cast::<[f32; TILE]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn to_floats(ints: [i32; TILE]) -> [f32; TILE] {
+        ints.map(|value| value as f32)
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> [f32; TILE] {
+        [value; TILE]
+    }
+
+    #[inline(always)]
+    unsafe fn load_halves(from: *const u8) -> [f32; TILE] {
+        // SAFETY: the caller promises 32 bytes.
+        let bytes = unsafe { from.cast::<[[u8; 2]; TILE]>().read_unaligned() };
+        bytes.map(|half| widened(u16::from_le_bytes(half)))
+    }
+
+    #[inline(always)]
+    unsafe fn load_bytes(from: *const u8, are_signed: bool) -> [f32; TILE] {
+        // SAFETY: the caller promises sixteen bytes.
+        let bytes = unsafe { from.cast::<[u8; TILE]>().read_unaligned() };
+        bytes.map(|byte| if are_signed { f32::from(byte as i8) } else { f32::from(byte) })
+    }
+
+    #[inline(always)]
+    unsafe fn mul(factor: [f32; TILE], other: [f32; TILE]) -> [f32; TILE] {
+        std::array::from_fn(|lane| factor[lane] * other[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn store(floats: [f32; TILE], to: *mut f32) {
+        // SAFETY: the caller promises sixteen floats.
+        unsafe { to.cast::<[f32; TILE]>().write_unaligned(floats) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(factor: [f32; TILE], other: [f32; TILE], addend: [f32; TILE]) -> [f32; TILE] {
+        std::array::from_fn(|lane| factor[lane].mul_add(other[lane], addend[lane]))
+    }
+
+    #[inline(always)]
+    unsafe fn dot<const QUADS: usize, const BITS: usize>(
+        codes: *const u8,
+        activations: *const i8,
+        start: i32,
+        _chains: usize,
+    ) -> [i32; TILE] {
+        // SAFETY: the caller promises these lengths.
+        let (codes, activations) = unsafe {
+            (std::slice::from_raw_parts(codes, 64 * QUADS), std::slice::from_raw_parts(activations, 4 * QUADS))
+        };
+        let mut sums = [start; TILE];
+        for (codes, activations) in codes.chunks_exact(64).zip(activations.chunks_exact(4)) {
+            for (sum, codes) in sums.iter_mut().zip(codes.chunks_exact(4)) {
+                for (code, activation) in codes.iter().zip(activations) {
+                    *sum += i32::from(*code) * i32::from(*activation);
+                }
+            }
+        }
+        sums
+    }
+}

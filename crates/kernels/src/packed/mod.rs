@@ -1,0 +1,106 @@
+//! Quantized weights on the CPU in an order of our own, which takes the place of the file's.
+//!
+//! A matrix `[outputs, inputs]` is cut into *tiles* of 16 outputs; outputs behind the last one are zero. A tile is a sequence of
+//! *blocks* of 256 inputs (the last may have fewer), each contiguous:
+//!
+//! | part | bytes | for |
+//! | --- | --- | --- |
+//! | super-scales, super-minimums | 16 f16, 16 f16 | K types; minimums where the type has them |
+//! | scales, minimums | per group 16 bytes or 16 f16, each | bytes in K types, f16 in the others |
+//! | codes | per *strip* of 32 inputs 256, 320, 384 or 512 bytes | 4, 5, 6 or 8 bits |
+//!
+//! A *group* is the 16 or 32 inputs that share a scale. Codes are unsigned, and in the order of the dot-product instructions: a
+//! vector of 64 bytes holds four neighbouring inputs (a *quad*) of each of the 16 outputs. Of the eight quads of a strip the low
+//! nibbles of the four vectors hold the first four, the high nibbles the others; bits above the fourth stand in planes behind
+//! them (`unpack.rs`). So one load of weights serves 16 outputs and as many rows as there are, and memory is within 3 % of the
+//! file's.
+//!
+//! A product rounds activations to eight bits per block (`activations.rs`). For each row and output it is a sum over blocks,
+//! and within a block over groups, of exact integer dot products times the group's scale, in that order, with one rounding
+//! per multiply-add: the same bits on every machine, in every batch.
+
+mod activations;
+mod format;
+mod lanes;
+mod pack;
+mod product;
+#[cfg(test)]
+mod tests;
+mod unpack;
+
+use crate::weight::WeightType;
+use format::{Layout, layout_of};
+
+pub(crate) use product::multiply;
+
+/// Outputs of a tile.
+const TILE: usize = 16;
+/// Inputs of a block, over which activations have one scale.
+const BLOCK: usize = 256;
+/// Inputs of a strip.
+const STRIP: usize = 32;
+/// Strips of a whole block.
+const STRIPS: usize = BLOCK / STRIP;
+
+/// A packed matrix `[outputs, inputs]`.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    weight_type: WeightType,
+    layout: Layout,
+    outputs: usize,
+    inputs: usize,
+    bytes: AlignedBytes,
+}
+
+impl Packed {
+    /// Bytes that a matrix takes, or `None` for a type that is not packed.
+    pub(crate) fn bytes_of(weight_type: WeightType, outputs: usize, inputs: usize) -> Option<usize> {
+        let layout = layout_of(weight_type)?;
+        Some(outputs.div_ceil(TILE) * layout.tile_bytes(inputs))
+    }
+
+    /// Tiles of the matrix.
+    fn tiles(&self) -> usize {
+        self.outputs.div_ceil(TILE)
+    }
+
+    /// One tile: its blocks, one behind the other.
+    fn tile(&self, index: usize) -> &[u8] {
+        let length = self.layout.tile_bytes(self.inputs);
+        &self.bytes.as_slice()[index * length..(index + 1) * length]
+    }
+}
+
+/// Bytes that begin at a cache line, so that no vector of weights crosses one where the layout does not make it.
+struct AlignedBytes {
+    lines: Vec<Line>,
+    length: usize,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+impl AlignedBytes {
+    fn zeroed(length: usize) -> Self {
+        Self { lines: vec![Line([0; 64]); length.div_ceil(64)], length }
+    }
+
+    #[allow(unsafe_code)]
+    fn as_slice(&self) -> &[u8] {
+        // SAFETY: a line is 64 bytes without padding, so the lines are `64 * lines.len() >= length` initialized bytes.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast::<u8>(), self.length) }
+    }
+
+    #[allow(unsafe_code)]
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and the borrow of `self` is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast::<u8>(), self.length) }
+    }
+}
+
+impl std::fmt::Debug for AlignedBytes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} bytes", self.length)
+    }
+}

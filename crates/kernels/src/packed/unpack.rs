@@ -1,0 +1,172 @@
+//! From a packed block to bytes and floats: what the products read from the first-level cache, and single rows as floats.
+//!
+//! Codes are unpacked by plain loops, which the compiler turns into vectors of whatever width the caller is compiled for.
+
+#![allow(unsafe_code)]
+
+use super::format::{Format, Layout, Scales};
+use super::lanes::Lanes;
+use super::{BLOCK, Packed, STRIP, STRIPS, TILE};
+
+/// A block of a tile, ready to be multiplied.
+#[repr(C, align(64))]
+pub(super) struct Unpacked {
+    /// Per strip eight quads of 64 bytes: four inputs of each output.
+    pub(super) codes: [u8; STRIPS * STRIP * TILE],
+    /// Per group, of each output.
+    pub(super) scales: [[f32; TILE]; BLOCK / 16],
+    pub(super) minimums: [[f32; TILE]; STRIPS],
+}
+
+impl Unpacked {
+    pub(super) fn new() -> Self {
+        Self { codes: [0; STRIPS * STRIP * TILE], scales: [[0.0; TILE]; BLOCK / 16], minimums: [[0.0; TILE]; STRIPS] }
+    }
+
+    /// Unpacks a block of so many strips.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`.
+    #[inline(always)]
+    pub(super) unsafe fn fill<L: Lanes, F: Format>(&mut self, block: &[u8], strips: usize) {
+        let layout = F::LAYOUT;
+        let (head, codes) = block.split_at(layout.head_bytes(strips));
+        let groups = strips * layout.strip_groups();
+        // SAFETY: the caller promises the instructions; so below.
+        unsafe { factors::<L, F>(head, 0, groups, &mut self.scales[..groups]) };
+        if layout.has_minimums {
+            // SAFETY: as above.
+            unsafe { factors::<L, F>(head, 1, groups, &mut self.minimums[..groups]) };
+        }
+        let strip_bytes = layout.strip_bytes();
+        for (strip, place) in codes.chunks_exact(strip_bytes).zip(self.codes.chunks_exact_mut(STRIP * TILE)) {
+            fill_strip(strip, layout.bits, place);
+        }
+    }
+}
+
+/// The scales (kind 0) or minimums (kind 1) of a block's groups. A byte times an f16 fits into an f32: nothing is rounded.
+///
+/// # Safety
+/// The processor has the instructions of `L`.
+#[inline(always)]
+unsafe fn factors<L: Lanes, F: Format>(head: &[u8], kind: usize, groups: usize, places: &mut [[f32; TILE]]) {
+    let layout = F::LAYOUT;
+    match layout.scales {
+        Scales::Plain => {
+            let halves = head[kind * groups * 2 * TILE..].chunks_exact(2 * TILE);
+            for (halves, place) in halves.zip(places) {
+                // SAFETY: 32 bytes and sixteen floats; the caller promises the instructions.
+                unsafe { L::store(L::load_halves(halves.as_ptr()), place.as_mut_ptr()) };
+            }
+        }
+        Scales::Super => {
+            let (supers, bytes) = head.split_at(layout.scale_kinds() * 2 * TILE);
+            let supers = &supers[kind * 2 * TILE..][..2 * TILE];
+            // SAFETY: 32 bytes; the caller promises the instructions.
+            let supers = unsafe { L::load_halves(supers.as_ptr()) };
+            for (bytes, place) in bytes[kind * groups * TILE..].chunks_exact(TILE).zip(places) {
+                // SAFETY: sixteen bytes and sixteen floats; the caller promises the instructions.
+                unsafe {
+                    let factors = L::load_bytes(bytes.as_ptr(), !layout.has_minimums);
+                    L::store(L::mul(supers, factors), place.as_mut_ptr());
+                }
+            }
+        }
+    }
+}
+
+/// An f16 as an f32, for numbers that are finite: the exponent's bias is mended by a multiplication, which is exact, for
+/// subnormal ones, too. The `half` crate asks the processor each time, which stops loops from becoming vectors.
+#[inline(always)]
+pub(super) fn widened(half: u16) -> f32 {
+    const BIAS: f32 = f32::from_bits((127 + 127 - 15) << 23);
+    let (sign, rest) = (u32::from(half & 0x8000) << 16, u32::from(half & 0x7fff) << 13);
+    f32::from_bits((f32::from_bits(rest) * BIAS).to_bits() | sign)
+}
+
+#[inline(always)]
+fn fill_strip(strip: &[u8], bits: usize, place: &mut [u8]) {
+    if bits == 8 {
+        place.copy_from_slice(strip);
+        return;
+    }
+    let (nibbles, above) = strip.split_at(256);
+    let (first, second) = place.split_at_mut(256);
+    for ((byte, low), high) in nibbles.iter().zip(first.iter_mut()).zip(second.iter_mut()) {
+        *low = byte & 0xf;
+        *high = byte >> 4;
+    }
+    match bits {
+        5 => {
+            for (quad, place) in place.chunks_exact_mut(64).enumerate() {
+                for (code, plane) in place.iter_mut().zip(above) {
+                    *code |= (plane >> quad & 1) << 4;
+                }
+            }
+        }
+        6 => {
+            for (quad, place) in place.chunks_exact_mut(64).enumerate() {
+                let planes = &above[quad / 4 * 64..quad / 4 * 64 + 64];
+                for (code, plane) in place.iter_mut().zip(planes) {
+                    *code |= (plane >> (quad % 4 * 2) & 3) << 4;
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+impl Packed {
+    /// One row of the matrix as floats, the very numbers that the file's blocks stand for.
+    pub(crate) fn row(&self, index: usize, place: &mut [f32]) {
+        let (layout, lane) = (self.layout, index % TILE);
+        let mut rest = self.tile(index / TILE);
+        for place in place[..self.inputs].chunks_mut(BLOCK) {
+            let strips = place.len() / STRIP;
+            let (block, behind) = rest.split_at(layout.block_bytes(strips));
+            rest = behind;
+            row_of_block(block, layout, strips, lane, place);
+        }
+    }
+}
+
+fn row_of_block(block: &[u8], layout: Layout, strips: usize, lane: usize, place: &mut [f32]) {
+    let (head, codes) = block.split_at(layout.head_bytes(strips));
+    let groups = strips * layout.strip_groups();
+    let half = |at: usize| widened(u16::from_le_bytes([head[at], head[at + 1]]));
+    // Of the scales (0) or minimums (1) of a group.
+    let factor = |kind: usize, group: usize| match layout.scales {
+        Scales::Plain => half((kind * groups + group) * 2 * TILE + 2 * lane),
+        Scales::Super => {
+            let byte = head[layout.scale_kinds() * 2 * TILE + (kind * groups + group) * TILE + lane];
+            let byte = if layout.has_minimums { f32::from(byte) } else { f32::from(byte as i8) };
+            half(kind * 2 * TILE + 2 * lane) * byte
+        }
+    };
+    for (group, place) in place.chunks_exact_mut(layout.group).enumerate() {
+        let scale = factor(0, group);
+        let minimum = if layout.has_minimums { factor(1, group) } else { 0.0 };
+        for (within, value) in place.iter_mut().enumerate() {
+            let input = group * layout.group + within;
+            let strip = &codes[input / STRIP * layout.strip_bytes()..][..layout.strip_bytes()];
+            let code = i32::from(code(strip, layout.bits, lane, input % STRIP)) - layout.zero;
+            *value = scale * code as f32 - minimum;
+        }
+    }
+}
+
+/// One code of a strip.
+fn code(strip: &[u8], bits: usize, lane: usize, input: usize) -> u8 {
+    let (quad, byte) = (input / 4, lane * 4 + input % 4);
+    if bits == 8 {
+        return strip[quad * 64 + byte];
+    }
+    let nibble = strip[quad % 4 * 64 + byte] >> (quad / 4 * 4) & 0xf;
+    let above = match bits {
+        5 => strip[256 + byte] >> quad & 1,
+        6 => strip[256 + quad / 4 * 64 + byte] >> (quad % 4 * 2) & 3,
+        _ => 0,
+    };
+    nibble | above << 4
+}

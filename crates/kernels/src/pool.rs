@@ -1,0 +1,306 @@
+//! The threads that kernels share. A caller opens a job, takes part in it, and closes it when its items are given out; threads
+//! that come too late are not waited for, so that one that sleeps, or whose core another process has, delays nobody.
+//!
+//! What always holds: a job is written only while it is closed and nobody is inside; who has joined sees the job that was open;
+//! `run` returns only when everybody has left, so what the job borrows outlives its use.
+
+#![allow(unsafe_code)]
+
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::hint::spin_loop;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long a thread without work looks for more before it sleeps: longer than the pause between two products of a step.
+const LOOK_OUT: Duration = Duration::from_micros(60);
+/// Looks at a shared word between two looks at the clock.
+const LOOKS: u32 = 32;
+
+/// The state: how many jobs there were, whether the last one is open, how many threads are inside.
+const JOB: u64 = 1 << 32;
+const OPEN: u64 = 1 << 31;
+const INSIDE: u64 = OPEN - 1;
+
+/// The pool of this process.
+static POOL: OnceLock<Pool> = OnceLock::new();
+
+/// Sets how many threads kernels use on the CPU, the caller's own included; without it there is one for each physical core that
+/// this process may use. Gives `false` when they run already.
+pub fn set_threads(count: usize) -> bool {
+    let mut is_new = false;
+    POOL.get_or_init(|| {
+        is_new = true;
+        Pool::new(count)
+    });
+    is_new
+}
+
+pub(crate) fn pool() -> &'static Pool {
+    POOL.get_or_init(|| {
+        let allowed = std::thread::available_parallelism().map_or(1, usize::from);
+        Pool::new(num_cpus::get_physical().clamp(1, allowed))
+    })
+}
+
+/// Threads, and the job that they share.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    /// Held by the one caller whose job it is.
+    turn: Mutex<()>,
+}
+
+struct Shared {
+    state: AtomicU64,
+    job: UnsafeCell<Job>,
+    /// The first item that is not given out.
+    next: AtomicUsize,
+    asleep: AtomicUsize,
+    sleep: Mutex<()>,
+    wake: Condvar,
+    ends: AtomicBool,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+// SAFETY: `job` is written by the holder of `turn` alone, while the state is closed and nobody is inside; it is read by those who
+// joined an open state, which the write happened before.
+unsafe impl Sync for Shared {}
+// SAFETY: as above; the pointer in the job leads to something `Sync`, as `run` demands.
+unsafe impl Send for Shared {}
+
+#[derive(Clone, Copy)]
+struct Job {
+    call: unsafe fn(*const (), Range<usize>),
+    data: *const (),
+    items: usize,
+    /// Items that are given out at a time.
+    chunk: usize,
+}
+
+impl Pool {
+    /// A pool of so many threads, of which the caller is one.
+    fn new(count: usize) -> Self {
+        let nothing = Job { call: |_, _| {}, data: std::ptr::null(), items: 0, chunk: 1 };
+        let shared = Arc::new(Shared {
+            state: AtomicU64::new(0),
+            job: UnsafeCell::new(nothing),
+            next: AtomicUsize::new(0),
+            asleep: AtomicUsize::new(0),
+            sleep: Mutex::new(()),
+            wake: Condvar::new(),
+            ends: AtomicBool::new(false),
+            panic: Mutex::new(None),
+        });
+        let thread = |index: usize| {
+            let shared = Arc::clone(&shared);
+            // A machine that gives no more threads computes with those that there are.
+            std::thread::Builder::new().name(format!("kernel-{index}")).spawn(move || shared.work()).ok()
+        };
+        let threads = (1..count).filter_map(thread).collect();
+        Self { shared, threads, turn: Mutex::new(()) }
+    }
+
+    /// Threads, the caller included.
+    pub(crate) fn count(&self) -> usize {
+        self.threads.len() + 1
+    }
+
+    /// Calls `compute` with ranges of at most `chunk` items that together cover `0..items` once. When another caller has the
+    /// threads, or `compute` calls again, it is done by the caller alone.
+    ///
+    /// # Panics
+    /// When `compute` does, once everybody has left it.
+    pub(crate) fn run<F: Fn(Range<usize>) + Sync>(&self, items: usize, chunk: usize, compute: F) {
+        let Ok(_turn) = self.turn.try_lock() else { return compute(0..items) };
+        let shared = &*self.shared;
+        // SAFETY: the pointer is that of an `F`.
+        let call = |data: *const (), range: Range<usize>| unsafe { (*data.cast::<F>())(range) };
+        let job = Job { call, data: (&raw const compute).cast(), items, chunk: chunk.max(1) };
+        let before = shared.state.load(Ordering::Acquire);
+        // SAFETY: this caller has the turn, the state is closed and nobody is inside: the last `run` ended so.
+        unsafe { *shared.job.get() = job };
+        shared.next.store(0, Ordering::Relaxed);
+        shared.state.store(before.wrapping_add(JOB + OPEN), Ordering::SeqCst);
+        if shared.asleep.load(Ordering::SeqCst) > 0 {
+            drop(shared.sleep.lock());
+            shared.wake.notify_all();
+        }
+        shared.take_part(job);
+        shared.state.fetch_and(!OPEN, Ordering::AcqRel);
+        let everybody_left = || shared.state.load(Ordering::Acquire) & INSIDE == 0;
+        while !look_out(everybody_left) {
+            std::thread::yield_now();
+        }
+        let payload = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(payload) = payload {
+            drop(_turn);
+            resume_unwind(payload);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.ends.store(true, Ordering::SeqCst);
+        drop(self.shared.sleep.lock());
+        self.shared.wake.notify_all();
+        for thread in self.threads.drain(..) {
+            // It has caught its panics.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    /// What a thread does until the pool ends.
+    fn work(&self) {
+        let mut last = 0;
+        while let Some(state) = self.wait_for_job(last) {
+            last = state / JOB;
+            // Whoever joins or leaves changes the state; the job stays the same.
+            let join = self.state.try_update(Ordering::AcqRel, Ordering::Acquire, |now| {
+                (now & OPEN > 0 && now / JOB == last).then_some(now + 1)
+            });
+            if join.is_ok() {
+                // SAFETY: this thread is inside, so the job is not written.
+                self.take_part(unsafe { *self.job.get() });
+                self.state.fetch_sub(1, Ordering::Release);
+            }
+        }
+    }
+
+    /// The state once a job is open that is not the `last` one; `None` when the pool ends.
+    fn wait_for_job(&self, last: u64) -> Option<u64> {
+        let found = || {
+            let state = self.state.load(Ordering::SeqCst);
+            (state & OPEN > 0 && state / JOB != last).then_some(state)
+        };
+        let ends = || self.ends.load(Ordering::SeqCst);
+        if !look_out(|| found().is_some() || ends()) {
+            let mut sleep = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
+            self.asleep.fetch_add(1, Ordering::SeqCst);
+            // Whoever opens a job after this look finds somebody asleep, and has to wait for the lock to wake them.
+            while found().is_none() && !ends() {
+                sleep = self.wake.wait(sleep).unwrap_or_else(PoisonError::into_inner);
+            }
+            self.asleep.fetch_sub(1, Ordering::SeqCst);
+        }
+        // A job that was closed meanwhile is as good: joining fails, and the wait begins again.
+        if ends() { None } else { Some(self.state.load(Ordering::SeqCst)) }
+    }
+
+    /// Computes items until none is left.
+    fn take_part(&self, job: Job) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            loop {
+                let start = self.next.fetch_add(job.chunk, Ordering::Relaxed);
+                if start >= job.items {
+                    break;
+                }
+                // SAFETY: the caller of `run` waits until everybody has left, so what `data` points to is alive.
+                unsafe { (job.call)(job.data, start..(start + job.chunk).min(job.items)) };
+            }
+        }));
+        if let Err(payload) = outcome {
+            self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
+        }
+    }
+}
+
+/// Looks for [`LOOK_OUT`]; whether it came.
+fn look_out(has_come: impl Fn() -> bool) -> bool {
+    let mut began = None;
+    loop {
+        for _ in 0..LOOKS {
+            if has_come() {
+                return true;
+            }
+            spin_loop();
+        }
+        if began.get_or_insert_with(Instant::now).elapsed() >= LOOK_OUT {
+            return false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_is_computed_once_whoever_computes_it() {
+        for threads in [1, 2, 5] {
+            let pool = Pool::new(threads);
+            for items in [0, 1, 2, 3, 17, 1000] {
+                for chunk in [1, 4, 2000] {
+                    let counts: Vec<AtomicUsize> = (0..items).map(|_| AtomicUsize::new(0)).collect();
+                    pool.run(items, chunk, |range| {
+                        assert!(range.len() <= chunk);
+                        range.for_each(|item| {
+                            counts[item].fetch_add(1, Ordering::Relaxed);
+                        });
+                    });
+                    assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{threads} {items} {chunk}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn threads_that_fell_asleep_are_woken() {
+        let pool = Pool::new(3);
+        for round in 0..20 {
+            std::thread::sleep(LOOK_OUT * (round % 4));
+            let seen = Mutex::new(std::collections::HashSet::new());
+            let until = Instant::now() + Duration::from_secs(20);
+            pool.run(3, 1, |_| {
+                // Each item waits for the others, so three threads must come.
+                seen.lock().expect("whole").insert(std::thread::current().id());
+                while seen.lock().expect("whole").len() < 3 && Instant::now() < until {
+                    std::thread::yield_now();
+                }
+            });
+            assert_eq!(seen.into_inner().expect("whole").len(), 3, "round {round}");
+        }
+    }
+
+    #[test]
+    fn callers_at_once_and_calls_within_calls_are_served() {
+        let pool = Pool::new(4);
+        let total = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        pool.run(10, 1, |range| {
+                            pool.run(range.len() * 3, 1, |inner| {
+                                total.fetch_add(inner.len(), Ordering::Relaxed);
+                            })
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(total.into_inner(), 4 * 200 * 10 * 3);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
+        let pool = Pool::new(3);
+        for bad in 0..6 {
+            let outcome =
+                catch_unwind(AssertUnwindSafe(|| pool.run(6, 1, |range| assert_ne!(range.start, bad, "on purpose"))));
+            assert!(outcome.is_err(), "item {bad}");
+            let sum = AtomicUsize::new(0);
+            pool.run(100, 3, |range| {
+                sum.fetch_add(range.sum::<usize>(), Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), 4950);
+        }
+    }
+}
