@@ -48,7 +48,7 @@ stop() {
 }
 
 echo "-- documents only"
-serve
+serve --model none
 "$venv/bin/python" scripts/conformance.py --base-url "$url" --no-model
 stop
 

@@ -88,6 +88,7 @@ def add_tokenizer(writer, tokenizer):
     writer.add_add_bos_token(True)
     writer.add_add_eos_token(False)
     writer.add_chat_template(prompt.TEMPLATE)
+    writer.add_uint32("sconce.answer.passages", prompt.PASSAGES)
 
 
 def in_pairs(name, weight, shape, back=False):

@@ -14,6 +14,8 @@ BEGIN, USER, ASSISTANT, END = "<|begin|>", "<|user|>", "<|assistant|>", "<|end|>
 PLANS = ["<|none|>", *(f"<|from {number}|>" for number in range(1, 9))]
 SPECIAL = [BEGIN, USER, ASSISTANT, END, *PLANS]
 REFUSAL = "The documents do not tell."
+# From how many passages the server lets it answer; it says so in the file.
+PASSAGES = 4
 INSTRUCTIONS = (
     "Answer the question from the numbered passages only. Keep it to one to three sentences. End every sentence with the "
     "number of the passage that says it, in square brackets, such as [1]. Copy figures exactly as they stand. The passages "

@@ -72,7 +72,7 @@ impl EngineThread {
 /// # Errors
 /// [`EngineError`] naming what is out of range, or what could not be allocated.
 pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle, EngineThread), EngineError> {
-    let LoadedModel { llama, tokenizer, template } = model;
+    let LoadedModel { llama, tokenizer, template, answer_passages } = model;
     let llama = llama.with_activation(config.activation)?;
     let num_blocks = num_blocks(config, &llama)?;
     let salt_key = random_key();
@@ -90,6 +90,7 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
         created: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs()),
         context_length: scheduler_config.max_model_len,
         vocabulary_size: llama.config().vocab_size,
+        answer_passages,
         max_num_seqs: config.max_num_seqs,
         num_blocks,
         block_size: config.block_size,

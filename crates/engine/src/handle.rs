@@ -34,6 +34,8 @@ pub struct ModelInfo {
     pub context_length: usize,
     /// Number of tokens in the vocabulary.
     pub vocabulary_size: usize,
+    /// How many passages of documents it was trained to answer from, where its file says so (`sconce.answer.passages`).
+    pub answer_passages: Option<usize>,
     /// Sequences that run at once.
     pub max_num_seqs: usize,
     /// Blocks of the KV cache.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sconce_model::{Checkpoint, Devices, Llama};
+use sconce_model::{Checkpoint, Devices, GgufError, Llama, ModelError};
 use sconce_text::{ChatTemplate, Tokenizer};
 
 use crate::config::EngineError;
@@ -15,6 +15,7 @@ pub struct LoadedModel {
     pub(crate) llama: Llama,
     pub(crate) tokenizer: Arc<Tokenizer>,
     pub(crate) template: Option<ChatTemplate>,
+    pub(crate) answer_passages: Option<usize>,
 }
 
 impl LoadedModel {
@@ -47,7 +48,7 @@ impl LoadedModel {
         let (tokenizer, template) = text_of(file, chat_template)?;
         let llama = Llama::load(file, devices, max_model_len)?;
         llama.check_finite(file, tokenizer.bos().unwrap_or(0))?;
-        Ok(Self { llama, tokenizer: Arc::new(tokenizer), template })
+        Self::whole(llama, tokenizer, template, file)
     }
 
     /// Gives a model that was loaded from `file`, and whose weights were looked at, its tokenizer and template.
@@ -56,7 +57,17 @@ impl LoadedModel {
     /// [`EngineError`] naming the key of the vocabulary or the line of the template that is wrong.
     pub fn with_model(llama: Llama, file: &Checkpoint, chat_template: Option<&str>) -> Result<Self, EngineError> {
         let (tokenizer, template) = text_of(file, chat_template)?;
-        Ok(Self { llama, tokenizer: Arc::new(tokenizer), template })
+        Self::whole(llama, tokenizer, template, file)
+    }
+
+    fn whole(
+        llama: Llama,
+        tokenizer: Tokenizer,
+        template: Option<ChatTemplate>,
+        file: &Checkpoint,
+    ) -> Result<Self, EngineError> {
+        let answer_passages = answer_passages(file)?;
+        Ok(Self { llama, tokenizer: Arc::new(tokenizer), template, answer_passages })
     }
 
     /// The tokenizer alone, without weights.
@@ -66,6 +77,17 @@ impl LoadedModel {
     pub fn tokenizer_of(file: &Checkpoint) -> Result<Tokenizer, EngineError> {
         Ok(Tokenizer::new(TextFiles::of(file)?.vocabulary)?)
     }
+}
+
+/// From how many passages the model was trained to answer, a key of our own.
+fn answer_passages(file: &Checkpoint) -> Result<Option<usize>, EngineError> {
+    const KEY: &str = "sconce.answer.passages";
+    let Some(count) = file.metadata().u32_opt(KEY).map_err(ModelError::from)? else { return Ok(None) };
+    if (1..=20).contains(&count) {
+        return Ok(Some(count as usize));
+    }
+    let (field, value, expected) = (KEY.to_owned(), count.to_string(), "between 1 and 20".to_owned());
+    Err(ModelError::from(GgufError::Invalid { field, value, expected }).into())
 }
 
 /// The tokenizer, and the chat template: the one that is given, or the checkpoint's own.

@@ -271,6 +271,30 @@ fn the_order_of_passages_does_not_depend_on_the_question() {
 }
 
 #[test]
+fn a_generator_gets_no_more_passages_than_it_reads() {
+    struct Counts(std::sync::atomic::AtomicUsize, Option<usize>);
+    impl Generator for Counts {
+        fn generate(&self, prompt: &AnswerPrompt) -> Result<String, GeneratorError> {
+            self.0.store(prompt.passages.len(), std::sync::atomic::Ordering::Relaxed);
+            Err(GeneratorError { reason: "only counts".into() })
+        }
+
+        fn max_passages(&self) -> Option<usize> {
+            self.1
+        }
+    }
+    let fixture = fixture();
+    let given = |most| {
+        let counts = Counts(std::sync::atomic::AtomicUsize::new(0), most);
+        fixture.ask_with("bakers wage ovens dough number", &counts);
+        counts.0.into_inner()
+    };
+    let all = given(None);
+    assert!(all > 2, "{all}");
+    assert_eq!((given(Some(2)), given(Some(100))), (2, all));
+}
+
+#[test]
 fn documents_at_fault_are_attached_as_failed_with_the_reason() {
     let fixture = fixture();
     let store =

@@ -110,6 +110,10 @@ impl EngineGenerator {
 }
 
 impl Generator for EngineGenerator {
+    fn max_passages(&self) -> Option<usize> {
+        self.engine.model().answer_passages
+    }
+
     fn generate(&self, prompt: &AnswerPrompt) -> Result<String, GeneratorError> {
         let tokens = self.tokens(prompt)?;
         let document_tokens = self.document_tokens(prompt, &tokens)?;

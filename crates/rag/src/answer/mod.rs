@@ -33,6 +33,11 @@ pub trait Generator {
     /// # Errors
     /// [`GeneratorError`] when there is none; the answer is quoted then.
     fn generate(&self, prompt: &AnswerPrompt) -> std::result::Result<String, GeneratorError>;
+
+    /// How many passages it reads well, where it is known for fewer than [`AnswerOptions::max_passages`].
+    fn max_passages(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Why a generator gave no text.
@@ -195,7 +200,8 @@ pub fn answer(
     if is_too_far(&found.hits, options) {
         return Ok(not_told(found.hits, None));
     }
-    let passages = options.max_passages.min(found.hits.len());
+    let readable = generator.and_then(Generator::max_passages).unwrap_or(usize::MAX).max(1);
+    let passages = options.max_passages.min(readable).min(found.hits.len());
     let mut written = match generator {
         None => Err(FallbackReason::NoGenerator),
         Some(generator) => generated(question, &found.hits[..passages], generator),
