@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Server, run, words};
+use common::{Server, run, sconce, words};
 use serde_json::{Value, json};
 
 /// Questions with their passages, made by `scripts/train/tasks.py --held-out --json`.
@@ -41,6 +41,21 @@ fn the_server_says_which_model_answers_and_how_to_get_another() {
 }
 
 #[test]
+fn a_cache_that_cannot_be_written_leaves_search_and_quotes() {
+    let data = tempfile::tempdir().expect("a folder");
+    let taken = data.path().join("taken");
+    std::fs::write(&taken, "a file, not a folder").expect("written");
+    let mut command = sconce(data.path());
+    command.env("XDG_CACHE_HOME", &taken);
+    let server = Server::start_as(command, &[]);
+    assert!(server.greeting.contains("none: search and quoted answers only"), "{}", server.greeting);
+    let mut named = sconce(data.path());
+    let output = named.env("XDG_CACHE_HOME", &taken).args(["ask", "--model", "sconce-demo", "Why?"]).output();
+    let told = words(&output.expect("the binary starts"));
+    assert!(told.contains("--model none") && told.contains("taken"), "{told}");
+}
+
+#[test]
 fn what_it_was_not_trained_on_is_answered_about_as_its_card_says() {
     let data = tempfile::tempdir().expect("a folder");
     let server = Server::start(data.path(), &["--no-sample-corpus"]);
@@ -67,6 +82,7 @@ fn what_it_was_not_trained_on_is_answered_about_as_its_card_says() {
         *all += 1;
     }
     eprintln!("{counts:?}");
+    assert!(counts.contains_key("answer") && counts.contains_key("refuse"), "{counts:?}");
     // What the card says, less what chance may take from so few.
     for (task, least) in [("answer", 0.6), ("refuse", 0.6)] {
         let (good, all) = counts[task];

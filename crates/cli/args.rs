@@ -22,6 +22,7 @@ use crate::size::Bytes;
 )]
 pub(crate) struct Arguments {
     /// Threads that compute on the CPU, 1 to 1024 [default: one for each physical core]. Fewer leave room for other programs.
+    /// Weights of Q2_K and Q3_K have threads of their own, which CANDLE_NUM_THREADS counts.
     #[arg(long, global = true, env = "SCONCE_THREADS", value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
     #[command(subcommand)]
@@ -203,12 +204,22 @@ impl ModelArguments {
         self.model.as_ref().and_then(ModelChoice::path)
     }
 
-    /// Takes the demo model where nothing was said.
-    pub(crate) fn or_demo(&mut self) -> anyhow::Result<()> {
+    /// Takes the demo model where nothing was said; none where its file cannot be written, which is said.
+    pub(crate) fn or_demo(&mut self) {
         if self.model.is_none() {
-            self.model = Some(ModelChoice::At(demo::path()?));
+            self.model = Some(demo::path().map_or_else(
+                |error| {
+                    tracing::warn!("without a model, since the demo model cannot be put anywhere: {error}");
+                    ModelChoice::Nothing
+                },
+                ModelChoice::Demo,
+            ));
         }
-        Ok(())
+    }
+
+    /// Whether the demo model was named, or taken because none was.
+    pub(crate) fn is_demo(&self) -> bool {
+        matches!(self.model, Some(ModelChoice::Demo(_)))
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn run(mut arguments: AskArguments) -> Result<()> {
     if store_ids.is_empty() {
         bail!("there are no documents yet; `sconce ingest FOLDER` reads some");
     }
-    arguments.model.or_demo()?;
+    arguments.model.or_demo();
     let engine = model::for_question(&arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
     let generator = engine.as_ref().map(|(engine, _)| {

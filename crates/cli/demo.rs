@@ -13,7 +13,9 @@ pub(crate) const NONE: &str = "none";
 pub(crate) enum ModelChoice {
     /// No model: search and quoted answers.
     Nothing,
-    /// A file or folder.
+    /// The demo model's file.
+    Demo(PathBuf),
+    /// Another file or folder.
     At(PathBuf),
 }
 
@@ -21,22 +23,19 @@ impl ModelChoice {
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::Nothing => None,
-            Self::At(path) => Some(path),
+            Self::Demo(path) | Self::At(path) => Some(path),
         }
     }
 }
 
 /// Where the demo model's file is; it is written the first time.
 pub(crate) fn path() -> Result<PathBuf> {
-    let strategy = etcetera::choose_base_strategy().context("no home folder for a cache; name a model with --model")?;
-    sconce_hub::demo_model(&strategy.cache_dir().join("sconce")).map_err(|error| {
-        anyhow!(
-            "{error}; set XDG_CACHE_HOME to a folder that can be written, or name another model with --model, or none"
-        )
-    })
-}
-
-/// Whether this is the file of the demo model, by its name.
-pub(crate) fn is_demo(model_id: &str) -> bool {
-    model_id == sconce_hub::DEMO_MODEL
+    const ADVICE: &str =
+        "set XDG_CACHE_HOME to a folder that can be written, or name another model with --model, or --model none";
+    let given = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let cache = match given {
+        Some(folder) => folder,
+        None => etcetera::choose_base_strategy().context(ADVICE)?.cache_dir(),
+    };
+    sconce_hub::demo_model(&cache.join("sconce")).map_err(|error| anyhow!("{error}; {ADVICE}"))
 }

@@ -124,5 +124,9 @@ pub(crate) fn model_path(text: &str) -> Result<PathBuf> {
 
 /// What `--model` means: a model, or none.
 pub(crate) fn model_choice(text: &str) -> Result<ModelChoice> {
-    if text == demo::NONE { Ok(ModelChoice::Nothing) } else { model_path(text).map(ModelChoice::At) }
+    match text {
+        demo::NONE => Ok(ModelChoice::Nothing),
+        DEMO_MODEL if !Path::new(text).exists() => demo::path().map(ModelChoice::Demo),
+        other => model_path(other).map(ModelChoice::At),
+    }
 }

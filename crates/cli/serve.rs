@@ -11,14 +11,14 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::ServeArguments;
-use crate::{demo, library, model};
+use crate::{library, model};
 
 /// The exit status when the device is lost (`EX_IOERR` of sysexits.h): the device, not the command line, needs attention.
 const DEVICE_LOST: u8 = 74;
 
 /// Serves until Ctrl-C or SIGTERM, or until the engine ends by itself; then drains.
 pub(crate) fn run(mut arguments: ServeArguments) -> Result<ExitCode> {
-    arguments.model.or_demo()?;
+    arguments.model.or_demo();
     let arguments = &arguments;
     let samples = !arguments.no_sample_corpus;
     let open = if samples { library::open_with_samples } else { library::open_without_samples };
@@ -38,14 +38,14 @@ pub(crate) fn run(mut arguments: ServeArguments) -> Result<ExitCode> {
             "{address} is open to other machines, and everybody may use and change what is here: give it an --api-key"
         );
     }
-    let completes = engine.as_ref().is_some_and(|engine| !demo::is_demo(&engine.model().id));
-    let hint = curl_hint(&library, completes, options.api_key.is_some())?;
+    let is_demo = arguments.model.is_demo();
+    let hint = curl_hint(&library, engine.is_some() && !is_demo, options.api_key.is_some())?;
     let store_path = library.path.clone();
     let state = AppState::new(engine.clone(), Arc::new(library.store), options);
     runtime.block_on(async {
         // Signals are caught before anybody is told that the server is there.
         let shutdown = Signals::catch()?.first(engine.clone());
-        greet(address, engine.as_ref(), &store_path, &hint);
+        greet(address, engine.as_ref(), is_demo, &store_path, &hint);
         sconce_server::serve(listener, state, shutdown).await.context("the server failed")
     })?;
     drop(engine);
@@ -97,13 +97,13 @@ fn curl_hint(library: &library::Library, completes: bool, has_key: bool) -> Resu
 const OTHERS: &str = "`sconce pull llama-3.2-1b-instruct` fetches a larger one, and any\n             \
     GGUF file or safetensors folder of Llama's kin will do: sconce serve --model NAME-or-FILE";
 
-fn greet(address: SocketAddr, engine: Option<&EngineHandle>, store: &std::path::Path, hint: &[String]) {
+fn greet(address: SocketAddr, engine: Option<&EngineHandle>, is_demo: bool, store: &std::path::Path, hint: &[String]) {
     println!("Sconce listens on http://{address}");
     println!("  documents  {}", store.display());
     match engine {
         Some(engine) => {
             println!("  model      {}", engine.model().id);
-            if demo::is_demo(&engine.model().id) {
+            if is_demo {
                 println!("             small, and trained for nothing but questions about roles. {OTHERS}");
             }
             if engine.chat_template().is_none() {

@@ -84,6 +84,9 @@ fn perplexity(file: &Checkpoint, model: &Llama, text: Option<&str>, report: &mut
             Err(error) => return report.add(failed("perplexity", error.to_string())),
         }
     }
+    if found.predicted == 0 {
+        return report.add(failed("perplexity", "the text has no tokens"));
+    }
     let rate = tokens.len() as f64 / began.elapsed().as_secs_f64().max(1e-9);
     if found.non_finite > 0 {
         let note = format!("{} of {} logits are not finite", found.non_finite, found.logits);

@@ -1,5 +1,6 @@
 //! The threads that kernels share. A caller opens a job, takes part in it, and closes it when its items are given out; threads
-//! that come too late are not waited for, so that one that sleeps, or whose core another process has, delays nobody.
+//! that come too late are not waited for, so that one that sleeps, or whose core another process has, delays nobody (but for
+//! the instant of falling asleep or waking, for which there is a lock).
 //!
 //! What always holds: a job is written only while it is closed and nobody is inside; who has joined sees the job that was open;
 //! `run` returns only when everybody has left, so what the job borrows outlives its use.
@@ -29,8 +30,8 @@ const INSIDE: u64 = OPEN - 1;
 /// The pool of this process.
 static POOL: OnceLock<Pool> = OnceLock::new();
 
-/// Sets how many threads kernels use on the CPU, the caller's own included; without it there is one for each physical core that
-/// this process may use. Gives `false` when they run already.
+/// Sets how many threads kernels use on the CPU, the caller's own included; without it there is one for each physical core, or
+/// as many as this process may use if those are fewer. Gives `false` when they run already.
 pub fn set_threads(count: usize) -> bool {
     let mut is_new = false;
     POOL.get_or_init(|| {
@@ -111,7 +112,7 @@ impl Pool {
     }
 
     /// Calls `compute` with ranges of at most `chunk` items that together cover `0..items` once. When another caller has the
-    /// threads, or `compute` calls again, it is done by the caller alone.
+    /// threads, or `compute` calls again, the caller does it alone, in one range.
     ///
     /// # Panics
     /// When `compute` does, once everybody has left it.
@@ -207,7 +208,12 @@ impl Shared {
             }
         }));
         if let Err(payload) = outcome {
-            self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
+            let mut first = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
+            match *first {
+                None => *first = Some(payload),
+                // Not dropped: a payload may panic when it is, and nothing may leave this function but by its end.
+                Some(_) => std::mem::forget(payload),
+            }
         }
     }
 }

@@ -14,12 +14,12 @@ use crate::weight::{Weight, WeightData};
 
 /// `activations [rows, inputs]` times the transpose of `weight [outputs, inputs]`, as F32 `[rows, outputs]`.
 ///
-/// On the CPU a row of the result is bitwise the same whatever the number of rows, and on every machine:
+/// On the CPU a row of the result is bitwise the same whatever the number of rows:
 /// - F32, F16 and BF16 go through an own product with one order of summation.
 /// - Q4_0 to Q8_0 and Q4_K to Q6_K are packed, and rows of activations are rounded to eight bits for each 256 inputs
-///   (`packed/mod.rs`).
-/// - Q2_K and Q3_K, which nothing else is as small as, go through candle 0.11.1, and slowly: it takes one kernel for every
-///   number of rows, which computes each output by itself.
+///   (`packed/mod.rs`); the bits are the same on every machine.
+/// - Q2_K and Q3_K, which nothing else is as small as, go through candle 0.11.1, and slowly, on threads of its own
+///   (`CANDLE_NUM_THREADS`): it takes one kernel for every number of rows, which computes each output by itself.
 ///
 /// On a card the result has the activations' type, and its bits depend on the number of rows: candle chooses its kernel by that.
 ///
@@ -35,8 +35,8 @@ pub fn quant_matmul(activations: &Tensor, weight: &Weight) -> std::result::Resul
             actual: activations.dims().to_vec(),
         });
     }
-    if rows == 0 {
-        return Ok(Tensor::zeros((0, weight.outputs()), candle_core::DType::F32, activations.device())?);
+    if rows == 0 || inputs == 0 {
+        return Ok(Tensor::zeros((rows, weight.outputs()), candle_core::DType::F32, activations.device())?);
     }
     match (&weight.data, activations.device()) {
         (WeightData::Float(matrix), Device::Cpu) => float_matmul(activations, matrix),

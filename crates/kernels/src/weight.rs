@@ -77,8 +77,8 @@ impl WeightType {
         self.ggml().block_size()
     }
 
-    /// What the length of a row must be a multiple of. Candle multiplies Q4_1, Q5_0 and Q5_1 two blocks at a time: it asserts so,
-    /// and a failed assertion in one of its threads would leave all later products without threads.
+    /// What the length of a row must be a multiple of. candle multiplies Q4_1, Q5_0 and Q5_1 two blocks at a time and asserts so;
+    /// our products on the CPU would not need it, but a file should load on every device or on none.
     #[must_use]
     pub fn row_multiple(self) -> usize {
         match self {

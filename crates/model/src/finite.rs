@@ -1,5 +1,5 @@
 //! Finds weights that are NaN or infinite, by the numbers that the file stores: floats, and the scales of blocks. A forward alone
-//! would not do: activations are rounded to blocks for quantized products, and there a NaN becomes a zero.
+//! would not do: it meets only the rows of the embedding that it is asked for, and candle's products of Q2_K and Q3_K make a zero of a NaN.
 
 use half::{bf16, f16};
 use rayon::prelude::*;

@@ -36,6 +36,9 @@ fn shapes(weight_type: WeightType) -> Vec<(usize, usize)> {
     if weight_type.block_elements() == 32 {
         shapes.extend([(5, 64), (17, 320), (31, 448)]);
     }
+    if weight_type.row_multiple() == 32 {
+        shapes.extend([(17, 96), (5, 288)]);
+    }
     shapes
 }
 
@@ -152,6 +155,17 @@ fn products_are_as_near_to_the_exact_ones_as_candles() {
             eprintln!("{weight_type:?} {inputs}: {own:.2e}, candle {candles:.2e}");
             assert!(own < 8e-3 && own < 1.6 * candles, "{weight_type:?} {inputs}: {own:.2e}, candle {candles:.2e}");
         }
+    }
+}
+
+#[test]
+fn every_half_is_widened_as_what_it_is() {
+    for bits in 0..=u16::MAX {
+        let (found, wanted) = (super::unpack::widened(bits), half::f16::from_bits(bits).to_f32());
+        assert!(
+            found.to_bits() == wanted.to_bits() || (found.is_nan() && wanted.is_nan()),
+            "{bits:04x}: {found} {wanted}"
+        );
     }
 }
 

@@ -76,13 +76,16 @@ unsafe fn factors<L: Lanes, F: Format>(head: &[u8], kind: usize, groups: usize, 
     }
 }
 
-/// An f16 as an f32, for numbers that are finite: the exponent's bias is mended by a multiplication, which is exact, for
-/// subnormal ones, too. The `half` crate asks the processor each time, which stops loops from becoming vectors.
+/// An f16 as an f32: the exponent's bias is mended by a multiplication, which is exact, for subnormal ones, too. The `half` crate
+/// asks the processor each time, which stops loops from becoming vectors.
 #[inline(always)]
 pub(super) fn widened(half: u16) -> f32 {
     const BIAS: f32 = f32::from_bits((127 + 127 - 15) << 23);
+    /// The exponent of what is infinite or no number, in either type.
+    const BEYOND: (u16, u32) = (0x7c00, 0x7f80_0000);
     let (sign, rest) = (u32::from(half & 0x8000) << 16, u32::from(half & 0x7fff) << 13);
-    f32::from_bits((f32::from_bits(rest) * BIAS).to_bits() | sign)
+    let finite = (f32::from_bits(rest) * BIAS).to_bits();
+    f32::from_bits(sign | if half & BEYOND.0 == BEYOND.0 { rest | BEYOND.1 } else { finite })
 }
 
 #[inline(always)]

@@ -5,6 +5,7 @@ mod bad_files;
 mod bad_models;
 mod batches;
 mod builder;
+mod demo;
 mod goldens;
 mod invariance;
 mod naive;

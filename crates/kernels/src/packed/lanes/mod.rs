@@ -37,7 +37,7 @@ pub(super) trait Lanes {
     /// As above, and `from` points to sixteen floats.
     unsafe fn load(from: *const f32) -> Self::Floats;
 
-    /// Sixteen f16, which are finite.
+    /// Sixteen f16.
     ///
     /// # Safety
     /// As above, and `from` points to 32 bytes.
