@@ -20,11 +20,12 @@ CLASS_BIT = 14
 # The classes of tokens: the prompt's; an answer's; where an answer decides (the passage to copy from, and where in it to begin); the
 # first token of a question.
 PROMPT, ANSWER, DECISION, ASKED = range(4)
-QUESTIONS = 6
+# Questions of a row at most; of those about real pages, the share about the sample corpus, which is small and tried first.
+QUESTIONS, SAMPLES = 6, 0.15
 # Up to how many tokens trained on; characters of the passages at most; share of nonsense.
 PHASES = [(0.8e6, 260, 0.5), (2.5e6, 420, 0.25), (5e6, 600, 0.12), (14e6, 800, 0.05)]
 # Afterwards: shares and characters.
-LENGTHS = [(0.6, 1000), (0.25, 2200), (0.15, 5500)]
+LENGTHS = [(0.4, 1000), (0.4, 3000), (0.2, 5500)]
 LAST_NONSENSE = 0.04
 
 
@@ -73,7 +74,7 @@ class Live:
     """Samples made while training."""
 
     def __init__(self, pages, tokenizer, seed):
-        self.maker = tasks.Maker(pages, seed, QUESTIONS)
+        self.maker = tasks.Maker(pages, seed, QUESTIONS, SAMPLES)
         self.tokenizer = tokenizer
         self.rng = random.Random(seed + 1)
 

@@ -87,14 +87,15 @@ class Place:
 
 class Maker:
     """Makes samples over these pages, with at most so many questions each; roles are invented from the titles of the O*NET pages
-    among them."""
+    among them. `samples` is the share of questions about real pages that are about the sample corpus."""
 
-    def __init__(self, pages, seed, questions=1):
+    def __init__(self, pages, seed, questions=1, samples=0.0):
         self.rng = random.Random(seed)
-        self.questions = questions
+        self.questions, self.share_of_samples = questions, samples
         self.pages = [page for page in pages if page.chunks]
         self.titles = [page.title for page in self.pages]
         self.known = {id(page): [facts.facts_of(chunk) for chunk in page.chunks] for page in self.pages}
+        self.samples = [page for page in self.pages if page.source == "sample" and any(self.known[id(page)])]
         titles = [title for page in pages if page.source == "onet" for title in [page.title, *page.aliases] if len(title) < 40]
         self.inventor = Inventor(
             [title for title in titles if "," not in title], [chunk for page in self.pages for chunk in page.chunks]
@@ -153,16 +154,26 @@ class Maker:
             fact = rng.choice(known[0])
             if rng.random() < 0.1:
                 fact = facts.about(page.chunks[0], rng) or fact
-            return Place(page, 0, page.chunks[0], fact, known[0]), known
+            return Place(page, 0, page.chunks[0], self.asked_broadly(fact), known[0]), known
         kind = rng.choice(self.kinds)
-        if kind == "about":
+        if self.samples and rng.random() < self.share_of_samples:
+            page = rng.choice(self.samples)
+            places = [(at, fact) for at, found in enumerate(self.known[id(page)]) for fact in found]
+            at, fact = rng.choice(places)
+        elif kind == "about":
             page = rng.choice(self.pages)
             at = rng.randrange(len(page.chunks))
             fact = facts.about(page.chunks[at], rng)
         else:
             page, at, fact = rng.choice(self.by_kind[kind])
         known = self.known[id(page)]
-        return fact and Place(page, at, page.chunks[at], fact, known[at]), known
+        return fact and Place(page, at, page.chunks[at], self.asked_broadly(fact), known[at]), known
+
+    def asked_broadly(self, fact):
+        """Duties are asked for by "What does … do?", too."""
+        if fact.kind == "duties" and self.rng.random() < 0.35:
+            return Fact("what", fact.units, fact.subject, fact.form)
+        return fact
 
     def asked(self, budget, invented, task):
         """An answer, a refusal (the passage that tells is left out), or a judgement."""

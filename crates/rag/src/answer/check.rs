@@ -14,6 +14,8 @@ use crate::sentence::sentences;
 const MAX_ANSWER_BYTES: usize = 8 << 10;
 /// Sentences of a generated answer at most, for the same reason.
 const MAX_SENTENCES: usize = 32;
+/// Words of a run that nobody says twice in a row on purpose.
+const RUN: usize = 3;
 /// Words that turn a statement round; `n't` does too.
 const NEGATIONS: &[&str] = &[
     "no", "not", "never", "none", "neither", "nor", "nobody", "nothing", "without", "cannot", "hardly", "rarely",
@@ -49,6 +51,9 @@ pub(super) fn check(text: &str, hits: &[Hit], order: &[usize]) -> Result<Vec<Cla
         if sentence.passages.is_empty() {
             return Err(format!("no passage is named for: {}", sentence.text));
         }
+        if let Some(run) = stutter(&sentence.text) {
+            return Err(format!("it says {run:?} over and over: {}", sentence.text));
+        }
         let mut cited = Vec::new();
         for number in &sentence.passages {
             let hit = number.checked_sub(1).and_then(|index| order.get(index));
@@ -64,6 +69,18 @@ pub(super) fn check(text: &str, hits: &[Hit], order: &[usize]) -> Result<Vec<Cla
         return Err("the answer states nothing".into());
     }
     Ok(claims)
+}
+
+/// Words that a sentence says twice in a row: a run of at least [`RUN`] of them, or one said four times. A model that stutters has
+/// lost its place, though each of its words is in the passage.
+fn stutter(text: &str) -> Option<String> {
+    let found = words(text);
+    let said: Vec<&str> = found.iter().map(|word| word.normal.as_str()).collect();
+    let repeated = (RUN..=said.len() / 2).find_map(|length| {
+        said.windows(2 * length).find(|run| run[..length] == run[length..]).map(|run| &run[..length])
+    });
+    let single = || said.windows(4).find(|run| run.iter().all(|word| *word == run[0])).map(|run| &run[..1]);
+    repeated.or_else(single).map(|run| run.join(" "))
 }
 
 /// Whether the cited passages hold the sentence's figures at all.
@@ -198,6 +215,18 @@ mod tests {
             quotes("Bakers work at night [1]. The wage was $36,650 [1]."),
             Ok(vec!["Bakers work at night.".to_owned(), wage.to_owned()])
         );
+    }
+
+    #[test]
+    fn a_sentence_that_stutters_is_no_answer() {
+        for stuttered in [
+            "The median annual wage for bakers, the median annual wage for bakers was $36,650 in May 2024 [1].",
+            "The median annual wage was $36,650 in May 2024 in May 2024 [1].",
+            "Bakers bakers bakers bakers work at night [1].",
+        ] {
+            assert!(quotes(stuttered).is_err_and(|problem| problem.contains("over and over")), "{stuttered}");
+        }
+        assert!(quotes("Bakers work at night, at night [1].").is_ok(), "two words may be meant");
     }
 
     #[test]
