@@ -286,7 +286,7 @@ mod tests {
                         pool.run(10, 1, |range| {
                             pool.run(range.len() * 3, 1, |inner| {
                                 total.fetch_add(inner.len(), Ordering::Relaxed);
-                            })
+                            });
                         });
                     }
                 });
