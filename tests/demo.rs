@@ -16,13 +16,20 @@ fn questions() -> Vec<Value> {
 #[test]
 fn a_fresh_machine_answers_in_the_models_words_with_citations() {
     let data = tempfile::tempdir().expect("a folder");
-    let output = run(data.path(), &["ask", "--json", "What does an AI Solutions Architect do?"]);
-    assert!(output.status.success(), "{}", words(&output));
-    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let ask = |question: &str| {
+        let output = run(data.path(), &["ask", "--json", question]);
+        assert!(output.status.success(), "{}", words(&output));
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+    };
+    // Its own words or quotes: either is cited, and of the right document.
+    let answer = ask("What does an AI Solutions Architect do?");
     assert_eq!(answer["citations"][0]["filename"], "ai-solutions-architect.md", "{answer}");
+    let answer = ask("What are the duties of a product manager?");
+    assert_eq!(answer["citations"][0]["filename"], "product-manager.md", "{answer}");
     assert_eq!(answer["route"], "generated", "{answer}");
-    assert!(answer["answer"].as_str().is_some_and(|text| text.contains("[1]") && !text.contains("<|")), "{answer}");
-    let told = words(&run(data.path(), &["ask", "What does an AI Solutions Architect do?"]));
+    let text = answer["answer"].as_str().expect("text");
+    assert!(text.contains("Interview customers regularly") && !text.contains("<|"), "{answer}");
+    let told = words(&run(data.path(), &["ask", "What are the duties of a product manager?"]));
     assert!(told.contains("Written by the model"), "{told}");
 }
 
@@ -84,7 +91,7 @@ fn what_it_was_not_trained_on_is_answered_about_as_its_card_says() {
     eprintln!("{counts:?}");
     assert!(counts.contains_key("answer") && counts.contains_key("refuse"), "{counts:?}");
     // What the card says, less what chance may take from so few.
-    for (task, least) in [("answer", 0.6), ("refuse", 0.6)] {
+    for (task, least) in [("answer", 0.85), ("refuse", 0.65)] {
         let (good, all) = counts[task];
         assert!(good as f64 >= least * all as f64, "{task}: {good} of {all}");
     }

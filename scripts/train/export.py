@@ -89,6 +89,7 @@ def add_tokenizer(writer, tokenizer):
     writer.add_add_eos_token(False)
     writer.add_chat_template(prompt.TEMPLATE)
     writer.add_uint32("sconce.answer.passages", prompt.PASSAGES)
+    writer.add_bool("sconce.answer.verbatim", True)
 
 
 def in_pairs(name, weight, shape, back=False):

@@ -72,7 +72,7 @@ impl EngineThread {
 /// # Errors
 /// [`EngineError`] naming what is out of range, or what could not be allocated.
 pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle, EngineThread), EngineError> {
-    let LoadedModel { llama, tokenizer, template, answer_passages } = model;
+    let LoadedModel { llama, tokenizer, template, answer_passages, answers_verbatim } = model;
     let llama = llama.with_activation(config.activation)?;
     let num_blocks = num_blocks(config, &llama)?;
     let salt_key = random_key();
@@ -91,6 +91,7 @@ pub fn start(model: LoadedModel, config: &EngineConfig) -> Result<(EngineHandle,
         context_length: scheduler_config.max_model_len,
         vocabulary_size: llama.config().vocab_size,
         answer_passages,
+        answers_verbatim,
         max_num_seqs: config.max_num_seqs,
         num_blocks,
         block_size: config.block_size,

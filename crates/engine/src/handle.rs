@@ -36,6 +36,8 @@ pub struct ModelInfo {
     pub vocabulary_size: usize,
     /// How many passages of documents it was trained to answer from, where its file says so (`sconce.answer.passages`).
     pub answer_passages: Option<usize>,
+    /// Whether it was trained to answer in the passages' own words, as its file says (`sconce.answer.verbatim`).
+    pub answers_verbatim: bool,
     /// Sequences that run at once.
     pub max_num_seqs: usize,
     /// Blocks of the KV cache.

@@ -16,6 +16,7 @@ pub struct LoadedModel {
     pub(crate) tokenizer: Arc<Tokenizer>,
     pub(crate) template: Option<ChatTemplate>,
     pub(crate) answer_passages: Option<usize>,
+    pub(crate) answers_verbatim: bool,
 }
 
 impl LoadedModel {
@@ -67,7 +68,9 @@ impl LoadedModel {
         file: &Checkpoint,
     ) -> Result<Self, EngineError> {
         let answer_passages = answer_passages(file)?;
-        Ok(Self { llama, tokenizer: Arc::new(tokenizer), template, answer_passages })
+        let verbatim = file.metadata().bool_opt("sconce.answer.verbatim").map_err(ModelError::from)?;
+        let answers_verbatim = verbatim.unwrap_or(false);
+        Ok(Self { llama, tokenizer: Arc::new(tokenizer), template, answer_passages, answers_verbatim })
     }
 
     /// The tokenizer alone, without weights.

@@ -271,6 +271,26 @@ fn the_order_of_passages_does_not_depend_on_the_question() {
 }
 
 #[test]
+fn of_a_generator_that_copies_other_words_are_no_answer() {
+    struct Copies(&'static str);
+    impl Generator for Copies {
+        fn generate(&self, prompt: &AnswerPrompt) -> Result<String, GeneratorError> {
+            let copied = CopiesSentenceWith("annual wage for bakers").generate(prompt)?;
+            Ok(copied.replace("The median annual wage", self.0))
+        }
+
+        fn copies(&self) -> bool {
+            true
+        }
+    }
+    let fixture = fixture();
+    let route = |beginning| fixture.ask_with("How much do bakers earn?", &Copies(beginning)).route;
+    assert_eq!(route("The median annual wage"), Route::Generated);
+    assert_eq!(route("The annual median wage"), Route::Quoted, "the same words in another order");
+    assert_eq!(route("The median yearly wage"), Route::Quoted);
+}
+
+#[test]
 fn a_generator_gets_no_more_passages_than_it_reads() {
     struct Counts(std::sync::atomic::AtomicUsize, Option<usize>);
     impl Generator for Counts {

@@ -114,6 +114,10 @@ impl Generator for EngineGenerator {
         self.engine.model().answer_passages
     }
 
+    fn copies(&self) -> bool {
+        self.engine.model().answers_verbatim
+    }
+
     fn generate(&self, prompt: &AnswerPrompt) -> Result<String, GeneratorError> {
         let tokens = self.tokens(prompt)?;
         let document_tokens = self.document_tokens(prompt, &tokens)?;

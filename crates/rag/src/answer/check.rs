@@ -28,7 +28,7 @@ pub(super) struct Sentence {
     pub(super) text: String,
     pub(super) span: Range<usize>,
     /// Numbers in its brackets.
-    passages: Vec<usize>,
+    pub(super) passages: Vec<usize>,
 }
 
 /// The claims of `text`, or the first problem in words. `order[n - 1]` is the hit behind passage `n`.
@@ -114,7 +114,7 @@ fn denies(text: &str) -> bool {
 }
 
 /// Sentences with the brackets that stand inside or right behind them. A line break ends a sentence.
-fn cited_sentences(text: &str) -> Vec<Sentence> {
+pub(super) fn cited_sentences(text: &str) -> Vec<Sentence> {
     let mut found: Vec<Sentence> = Vec::new();
     let mut offset = 0;
     for line in text.split_inclusive('\n') {

@@ -7,6 +7,7 @@ mod prompt;
 mod quote;
 mod sources;
 mod support;
+mod verbatim;
 
 use std::ops::Range;
 
@@ -37,6 +38,11 @@ pub trait Generator {
     /// How many passages it reads well, where it is known for fewer than [`AnswerOptions::max_passages`].
     fn max_passages(&self) -> Option<usize> {
         None
+    }
+
+    /// Whether it was trained to answer in the passages' own words, so that a sentence in others is a slip, and no answer.
+    fn copies(&self) -> bool {
+        false
     }
 }
 
@@ -253,7 +259,8 @@ fn generated(question: &str, hits: &[Hit], generator: &dyn Generator) -> std::re
     if prompt::is_refusal(&text) {
         return Err(FallbackReason::Refused);
     }
-    match check::check(&text, hits, &order) {
+    let copied = if generator.copies() { verbatim::copies(&text, hits, &order) } else { Ok(()) };
+    match copied.and_then(|()| check::check(&text, hits, &order)) {
         Ok(claims) => Ok(Written { text, claims }),
         Err(problem) => Err(FallbackReason::Unsupported { problem }),
     }
