@@ -288,6 +288,7 @@ fn of_a_generator_that_copies_other_words_are_no_answer() {
     assert_eq!(route("The median annual wage"), Route::Generated);
     assert_eq!(route("The annual median wage"), Route::Quoted, "the same words in another order");
     assert_eq!(route("The median yearly wage"), Route::Quoted);
+    assert_eq!(route("**:**: The median annual wage"), Route::Quoted, "marks that the passage does not have there");
 }
 
 #[test]

@@ -43,8 +43,12 @@ pub(super) fn check(text: &str, hits: &[Hit], order: &[usize]) -> Result<Vec<Cla
     if found.len() > MAX_SENTENCES {
         return Err(format!("the answer has {} sentences; at most {MAX_SENTENCES} are checked", found.len()));
     }
+    let mut said = HashSet::new();
     let mut claims = Vec::new();
     for mut sentence in found {
+        if !said.insert(sentence.text.clone()) {
+            return Err(format!("it says twice: {}", sentence.text));
+        }
         // A passage that is named again and again is read once.
         sentence.passages.sort_unstable();
         sentence.passages.dedup();
@@ -227,6 +231,8 @@ mod tests {
             assert!(quotes(stuttered).is_err_and(|problem| problem.contains("over and over")), "{stuttered}");
         }
         assert!(quotes("Bakers work at night, at night [1].").is_ok(), "two words may be meant");
+        let twice = quotes("Bakers work at night [1]. Bakers work at night [1].");
+        assert!(twice.is_err_and(|problem| problem.contains("twice")));
     }
 
     #[test]
