@@ -1,7 +1,9 @@
 //! Packed matrices hold the file's numbers, and products are the same bits on every instruction set, in every batch, and near
 //! those of candle's own blocks.
 
-use candle_core::quantized::{QMatMul, QTensor};
+use std::borrow::Cow;
+
+use candle_core::quantized::{QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module, Tensor};
 
 use super::Packed;
@@ -49,12 +51,7 @@ fn a_packed_matrix_holds_the_numbers_of_the_file() {
         for (outputs, inputs) in shapes(weight_type) {
             let bytes = quantize_to_bytes(&matrix(&mut random, outputs, inputs), weight_type).expect("blocks");
             let packed = Packed::new(&bytes, weight_type, outputs, inputs).expect("a packed type");
-            let storage = candle_core::quantized::QStorage::from_data(
-                std::borrow::Cow::Borrowed(&bytes),
-                &Device::Cpu,
-                candle_type(weight_type),
-            );
-            let tensor = QTensor::new(storage.expect("storage"), (outputs, inputs)).expect("a tensor");
+            let tensor = blocks_of_candle(&bytes, weight_type, (outputs, inputs));
             let wanted = floats(&tensor.dequantize(&Device::Cpu).expect("floats"));
             let mut row = vec![0f32; inputs];
             for (index, wanted) in wanted.chunks_exact(inputs).enumerate() {
@@ -136,12 +133,7 @@ fn products_are_as_near_to_the_exact_ones_as_candles() {
             }
             let activations = matrix(&mut random, 9, inputs);
             let exact = reference::matmul(&floats(&activations), &weights, inputs);
-            let storage = candle_core::quantized::QStorage::from_data(
-                std::borrow::Cow::Borrowed(&bytes),
-                &Device::Cpu,
-                candle_type(weight_type),
-            );
-            let tensor = QTensor::new(storage.expect("storage"), (outputs, inputs)).expect("a tensor");
+            let tensor = blocks_of_candle(&bytes, weight_type, (outputs, inputs));
             let candles = QMatMul::from_qtensor(tensor).and_then(|product| product.forward(&activations));
             let error = |found: &[f32]| -> f64 {
                 let squares: f64 =
@@ -188,6 +180,7 @@ fn an_activation_that_is_no_number_shows_in_its_row_alone() {
     }
 }
 
-fn candle_type(weight_type: WeightType) -> candle_core::quantized::GgmlDType {
-    weight_type.ggml()
+fn blocks_of_candle(bytes: &[u8], weight_type: WeightType, shape: (usize, usize)) -> QTensor {
+    let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, weight_type.ggml());
+    QTensor::new(storage.expect("storage"), shape).expect("a tensor")
 }
