@@ -1,6 +1,6 @@
 """What the model reads: the server's prompt over numbered passages, the judgements, and the chat template around them.
 
-`context` and `user_message` are those of crates/rag/src/answer/prompt.rs. The template leaves system messages out: the
+`context` and `question`, one behind the other, are the user message of crates/rag/src/answer/prompt.rs. The template leaves system messages out: the
 server's instructions never change, so the model learns them instead of reading 90 tokens each time.
 
 Before each sentence the model writes a token that is not shown: the number of the passage that it is about to copy from, or that
@@ -44,10 +44,6 @@ def context(passages):
 
 def question(text):
     return f"Question: {text}"
-
-
-def user_message(passages, text):
-    return context(passages) + question(text)
 
 
 def rendered(user):
