@@ -79,7 +79,7 @@ fn print_text(answer: &Answer) {
     }
     match (answer.route, &answer.fallback) {
         (Route::Generated, _) => {
-            println!("\nWritten by the model, each sentence checked against the passage that it cites.");
+            println!("\nWritten by the model; each sentence was found in the passage that it cites.");
         }
         (Route::Quoted, Some(FallbackReason::NoGenerator)) => {
             println!("\nQuoted word for word; no model was asked.");
@@ -88,9 +88,8 @@ fn print_text(answer: &Answer) {
             let why = match reason {
                 Some(FallbackReason::GeneratorFailed { reason }) => format!("the model gave no answer: {reason}"),
                 Some(FallbackReason::Refused) => "the model found no answer in the passages".to_owned(),
-                Some(FallbackReason::Unsupported { problem }) => {
-                    format!("the model's answer failed its check: {problem}")
-                }
+                // The words that failed are in `--json`: shown here, they would be taken for an answer.
+                Some(FallbackReason::Unsupported { .. }) => "the model's answer failed its check".to_owned(),
                 Some(FallbackReason::NoGenerator) | None => "no model was asked".to_owned(),
             };
             println!("\nQuoted word for word; {why}.");

@@ -270,25 +270,47 @@ fn the_order_of_passages_does_not_depend_on_the_question() {
     assert_eq!(seen[0], seen[1]);
 }
 
+/// A generator that was trained to copy, and copies the first sentence that holds these words, changed by `change`.
+struct Copies<F: Fn(String) -> String>(&'static str, F);
+
+impl<F: Fn(String) -> String> Generator for Copies<F> {
+    fn generate(&self, prompt: &AnswerPrompt) -> Result<String, GeneratorError> {
+        CopiesSentenceWith(self.0).generate(prompt).map(&self.1)
+    }
+
+    fn copies(&self) -> bool {
+        true
+    }
+}
+
 #[test]
 fn of_a_generator_that_copies_other_words_are_no_answer() {
-    struct Copies(&'static str);
-    impl Generator for Copies {
-        fn generate(&self, prompt: &AnswerPrompt) -> Result<String, GeneratorError> {
-            let copied = CopiesSentenceWith("annual wage for bakers").generate(prompt)?;
-            Ok(copied.replace("The median annual wage", self.0))
-        }
-
-        fn copies(&self) -> bool {
-            true
-        }
-    }
     let fixture = fixture();
-    let route = |beginning| fixture.ask_with("How much do bakers earn?", &Copies(beginning)).route;
+    let route = |beginning: &'static str| {
+        let copies =
+            Copies("annual wage for bakers", |copied: String| copied.replace("The median annual wage", beginning));
+        fixture.ask_with("How much do bakers earn?", &copies).route
+    };
     assert_eq!(route("The median annual wage"), Route::Generated);
     assert_eq!(route("The annual median wage"), Route::Quoted, "the same words in another order");
     assert_eq!(route("The median yearly wage"), Route::Quoted);
     assert_eq!(route("**:**: The median annual wage"), Route::Quoted, "marks that the passage does not have there");
+}
+
+#[test]
+fn of_a_generator_that_copies_a_sentence_far_from_the_question_is_no_answer() {
+    let fixture = fixture();
+    let ask = |question| fixture.ask_with(question, &Copies("annual wage for bakers", |copied: String| copied));
+    assert_eq!(ask("How much do bakers earn?").route, Route::Generated);
+    let other = ask("When do bakers begin their work?");
+    assert_ne!(other.route, Route::Generated, "{}", other.text);
+    assert!(!other.text.contains("annual wage"), "{}", other.text);
+    let sentence = |question| fixture.ask_with(question, &CopiesSentenceWith("annual wage for bakers")).route;
+    assert_eq!(
+        sentence("When do bakers begin their work?"),
+        Route::Generated,
+        "others may know better than words tell"
+    );
 }
 
 #[test]

@@ -210,7 +210,7 @@ pub fn answer(
     let passages = options.max_passages.min(readable).min(found.hits.len());
     let mut written = match generator {
         None => Err(FallbackReason::NoGenerator),
-        Some(generator) => generated(question, &found.hits[..passages], generator),
+        Some(generator) => generated(question, &found, passages, generator),
     };
     // Generating takes long. What went meanwhile is dropped, and the citations are made, in one look at the store.
     store.read(|connection| {
@@ -250,7 +250,13 @@ struct Written {
 }
 
 /// The generated text, or why there is none.
-fn generated(question: &str, hits: &[Hit], generator: &dyn Generator) -> std::result::Result<Written, FallbackReason> {
+fn generated(
+    question: &str,
+    found: &Found,
+    passages: usize,
+    generator: &dyn Generator,
+) -> std::result::Result<Written, FallbackReason> {
+    let hits = &found.hits[..passages];
     let (prompt, order) = prompt::build(question, hits);
     let text = match generator.generate(&prompt) {
         Ok(text) => text.trim().to_owned(),
@@ -261,6 +267,10 @@ fn generated(question: &str, hits: &[Hit], generator: &dyn Generator) -> std::re
     }
     let copied = if generator.copies() { verbatim::copies(&text, hits, &order) } else { Ok(()) };
     match copied.and_then(|()| check::check(&text, hits, &order)) {
+        Ok(claims) if generator.copies() && !quote::is_near_best(found, &claims) => {
+            let problem = "other sentences come nearer to the question".to_owned();
+            Err(FallbackReason::Unsupported { problem })
+        }
         Ok(claims) => Ok(Written { text, claims }),
         Err(problem) => Err(FallbackReason::Unsupported { problem }),
     }

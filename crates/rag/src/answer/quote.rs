@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use super::Claim;
 use crate::analyze::{Word, content_stems, words};
 use crate::chunk::{Unit, UnitKind};
 use crate::retrieve::{Found, Hit, Query};
@@ -55,6 +56,8 @@ const LEAST_ASKED: f64 = 0.5;
 const LEAST_ASKED_OF_ROLE: f64 = 0.25;
 /// Further units must come this near to the best one.
 const NEAR_BEST: f64 = 0.87;
+/// What a text claims must come this near to it.
+const CLAIM_NEAR_BEST: f64 = 0.7;
 /// Units that share this much of their words say the same.
 const SAME: f64 = 0.7;
 
@@ -74,16 +77,7 @@ pub(super) struct Quote {
 /// The best units, best first; none when no unit speaks of what is asked. Where the question names several roles, each of
 /// them has its say before one has two.
 pub(super) fn choose(found: &Found, most: usize) -> Vec<Quote> {
-    let is_named = |hit: &Hit| found.query.role_strength(hit.chunk_id >> CHUNK_BITS) > 0.0;
-    let any_named = found.hits.iter().any(is_named);
-    let mut quotes: Vec<Quote> = Vec::new();
-    for (index, hit) in found.hits.iter().enumerate() {
-        if !any_named || is_named(hit) {
-            let above = Above::of(hit);
-            quotes.extend(quotable(hit).iter().filter_map(|unit| judge(&found.query, index, hit, &above, unit)));
-        }
-    }
-    quotes.sort_by(|left, right| right.score.total_cmp(&left.score).then(left.hit.cmp(&right.hit)));
+    let quotes = ranked(found);
     let Some(best) = quotes.first().map(|quote| quote.score) else { return Vec::new() };
     let mut chosen: Vec<Quote> = Vec::new();
     let document = |quote: &Quote| found.hits[quote.hit].chunk_id >> CHUNK_BITS;
@@ -105,6 +99,33 @@ pub(super) fn choose(found: &Found, most: usize) -> Vec<Quote> {
         }
     }
     chosen
+}
+
+/// Whether what a text claims comes near to the best that could be quoted instead: a model that copies from the passages may
+/// have copied the wrong sentence, and what is asked is the only other evidence that there is.
+pub(super) fn is_near_best(found: &Found, claims: &[Claim]) -> bool {
+    let quotes = ranked(found);
+    let Some(best) = quotes.first().map(|quote| quote.score) else { return false };
+    let holds = |quote: &Quote, claim: &Claim| {
+        let (outer, inner) = (&quote.span, &claim.source_span);
+        quote.hit == claim.hit && outer.start <= inner.start && inner.end <= outer.end
+    };
+    claims.iter().any(|claim| quotes.iter().any(|quote| quote.score >= CLAIM_NEAR_BEST * best && holds(quote, claim)))
+}
+
+/// All units that speak of what is asked, best first.
+fn ranked(found: &Found) -> Vec<Quote> {
+    let is_named = |hit: &Hit| found.query.role_strength(hit.chunk_id >> CHUNK_BITS) > 0.0;
+    let any_named = found.hits.iter().any(is_named);
+    let mut quotes: Vec<Quote> = Vec::new();
+    for (index, hit) in found.hits.iter().enumerate() {
+        if !any_named || is_named(hit) {
+            let above = Above::of(hit);
+            quotes.extend(quotable(hit).iter().filter_map(|unit| judge(&found.query, index, hit, &above, unit)));
+        }
+    }
+    quotes.sort_by(|left, right| right.score.total_cmp(&left.score).then(left.hit.cmp(&right.hit)));
+    quotes
 }
 
 /// Units of a hit as they can be quoted, longer ones beside the single ones: a sentence that ends with a colon takes its list
