@@ -15,9 +15,10 @@
 //! them (`unpack.rs`). So one load of weights serves 16 outputs and as many rows as there are, and memory is within 3 % of the
 //! file's.
 //!
-//! A product rounds activations to eight bits per block (`activations.rs`). For each row and output it is a sum over blocks,
-//! and within a block over groups, of exact integer dot products times the group's scale, in that order, with one rounding
-//! per multiply-add: the same bits on every machine, in every batch.
+//! A product rounds activations to eight bits per block (`activations.rs`). For each row and output it is a sum over blocks in
+//! order, with one rounding per multiply-add. In K types, whose groups have whole numbers as scales, a block's share is an exact
+//! integer, rounded once; in the others it is a sum over groups in order, of exact dot products times the group's scale. So bits
+//! are the same on every machine, in every batch, and whichever instructions computed them.
 
 mod activations;
 mod format;
@@ -26,6 +27,8 @@ mod pack;
 mod product;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod tile_unit;
 mod unpack;
 
 use crate::weight::WeightType;
@@ -90,6 +93,12 @@ impl AlignedBytes {
     fn as_slice(&self) -> &[u8] {
         // SAFETY: a line is 64 bytes without padding, so the lines are `64 * lines.len() >= length` initialized bytes.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast::<u8>(), self.length) }
+    }
+
+    #[allow(unsafe_code)]
+    fn as_signed(&self) -> &[i8] {
+        // SAFETY: as above; every byte is a signed one, too.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast::<i8>(), self.length) }
     }
 
     #[allow(unsafe_code)]

@@ -12,15 +12,30 @@ use super::{BLOCK, Packed, STRIP, STRIPS, TILE};
 #[repr(C, align(64))]
 pub(super) struct Unpacked {
     /// Per strip eight quads of 64 bytes: four inputs of each output.
-    pub(super) codes: [u8; STRIPS * STRIP * TILE],
-    /// Per group, of each output.
-    pub(super) scales: [[f32; TILE]; BLOCK / 16],
+    pub(super) codes: [u8; BLOCK * TILE],
+    pub(super) factors: Factors,
+}
+
+/// What the dot products of a block are multiplied by, of each output. Of plain types `scales` and `minimums`, of K types the
+/// others are filled.
+#[repr(C, align(64))]
+pub(super) struct Factors {
+    /// Per group.
+    pub(super) scales: [[f32; TILE]; STRIPS],
+    /// Per group.
     pub(super) minimums: [[f32; TILE]; STRIPS],
+    pub(super) super_scale: [f32; TILE],
+    pub(super) super_minimum: [f32; TILE],
+    /// Per group.
+    pub(super) group_scales: [[i32; TILE]; BLOCK / 16],
+    /// Of two groups, 16 bits each: what their sums of activations are multiplied by. In types with minimums those, negated;
+    /// in others scale times zero, negated.
+    pub(super) pairs: [[i32; TILE]; BLOCK / 32],
 }
 
 impl Unpacked {
     pub(super) fn new() -> Self {
-        Self { codes: [0; STRIPS * STRIP * TILE], scales: [[0.0; TILE]; BLOCK / 16], minimums: [[0.0; TILE]; STRIPS] }
+        Self { codes: [0; BLOCK * TILE], factors: Factors::new() }
     }
 
     /// Unpacks a block of so many strips.
@@ -31,13 +46,8 @@ impl Unpacked {
     pub(super) unsafe fn fill<L: Lanes, F: Format>(&mut self, block: &[u8], strips: usize) {
         let layout = F::LAYOUT;
         let (head, codes) = block.split_at(layout.head_bytes(strips));
-        let groups = strips * layout.strip_groups();
-        // SAFETY: the caller promises the instructions; so below.
-        unsafe { factors::<L, F>(head, 0, groups, &mut self.scales[..groups]) };
-        if layout.has_minimums {
-            // SAFETY: as above.
-            unsafe { factors::<L, F>(head, 1, groups, &mut self.minimums[..groups]) };
-        }
+        // SAFETY: the caller promises the instructions.
+        unsafe { self.factors.fill::<L, F>(head, strips * layout.strip_groups()) };
         let strip_bytes = layout.strip_bytes();
         for (strip, place) in codes.chunks_exact(strip_bytes).zip(self.codes.chunks_exact_mut(STRIP * TILE)) {
             fill_strip(strip, layout.bits, place);
@@ -45,34 +55,83 @@ impl Unpacked {
     }
 }
 
-/// The scales (kind 0) or minimums (kind 1) of a block's groups. A byte times an f16 fits into an f32: nothing is rounded.
+impl Factors {
+    pub(super) const fn new() -> Self {
+        Self {
+            scales: [[0.0; TILE]; STRIPS],
+            minimums: [[0.0; TILE]; STRIPS],
+            super_scale: [0.0; TILE],
+            super_minimum: [0.0; TILE],
+            group_scales: [[0; TILE]; BLOCK / 16],
+            pairs: [[0; TILE]; BLOCK / 32],
+        }
+    }
+
+    /// Reads the head of a block of so many groups.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `L`.
+    #[inline(always)]
+    pub(super) unsafe fn fill<L: Lanes, F: Format>(&mut self, head: &[u8], groups: usize) {
+        let layout = F::LAYOUT;
+        // SAFETY: the caller promises the instructions; so below.
+        unsafe {
+            match layout.scales {
+                Scales::Plain => {
+                    let (scales, minimums) = head.split_at(groups * 2 * TILE);
+                    load_halves::<L>(scales, &mut self.scales);
+                    load_halves::<L>(minimums, &mut self.minimums);
+                }
+                Scales::Super => {
+                    let (supers, rest) = head.split_at(layout.scale_kinds() * 2 * TILE);
+                    let (scales, minimums) = rest.split_at(groups * TILE);
+                    L::store(L::load_halves(supers.as_ptr()), self.super_scale.as_mut_ptr());
+                    for (bytes, place) in scales.chunks_exact(TILE).zip(&mut self.group_scales) {
+                        L::store_ints(L::load_bytes(bytes.as_ptr(), !layout.has_minimums), place.as_mut_ptr());
+                    }
+                    let negated = if layout.has_minimums {
+                        L::store(L::load_halves(supers[2 * TILE..].as_ptr()), self.super_minimum.as_mut_ptr());
+                        minimums
+                    } else {
+                        scales
+                    };
+                    let factor = if layout.has_minimums { 1 } else { layout.zero };
+                    for (bytes, place) in negated.chunks_exact(2 * TILE).zip(&mut self.pairs) {
+                        pair_up::<L>(bytes, !layout.has_minimums, factor, place);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads sixteen f16 for each group.
 ///
 /// # Safety
 /// The processor has the instructions of `L`.
 #[inline(always)]
-unsafe fn factors<L: Lanes, F: Format>(head: &[u8], kind: usize, groups: usize, places: &mut [[f32; TILE]]) {
-    let layout = F::LAYOUT;
-    match layout.scales {
-        Scales::Plain => {
-            let halves = head[kind * groups * 2 * TILE..].chunks_exact(2 * TILE);
-            for (halves, place) in halves.zip(places) {
-                // SAFETY: 32 bytes and sixteen floats; the caller promises the instructions.
-                unsafe { L::store(L::load_halves(halves.as_ptr()), place.as_mut_ptr()) };
-            }
-        }
-        Scales::Super => {
-            let (supers, bytes) = head.split_at(layout.scale_kinds() * 2 * TILE);
-            let supers = &supers[kind * 2 * TILE..][..2 * TILE];
-            // SAFETY: 32 bytes; the caller promises the instructions.
-            let supers = unsafe { L::load_halves(supers.as_ptr()) };
-            for (bytes, place) in bytes[kind * groups * TILE..].chunks_exact(TILE).zip(places) {
-                // SAFETY: sixteen bytes and sixteen floats; the caller promises the instructions.
-                unsafe {
-                    let factors = L::load_bytes(bytes.as_ptr(), !layout.has_minimums);
-                    L::store(L::mul(supers, factors), place.as_mut_ptr());
-                }
-            }
-        }
+unsafe fn load_halves<L: Lanes>(halves: &[u8], places: &mut [[f32; TILE]]) {
+    for (halves, place) in halves.chunks_exact(2 * TILE).zip(places) {
+        // SAFETY: 32 bytes and sixteen floats; the caller promises the instructions.
+        unsafe { L::store(L::load_halves(halves.as_ptr()), place.as_mut_ptr()) };
+    }
+}
+
+/// Lays the bytes of two groups, times `-factor`, side by side in 16 bits each.
+///
+/// # Safety
+/// The processor has the instructions of `L`.
+#[inline(always)]
+unsafe fn pair_up<L: Lanes>(bytes: &[u8], are_signed: bool, factor: i32, place: &mut [i32; TILE]) {
+    let (first, second) = bytes.split_at(TILE);
+    let (mut low, mut high) = ([0; TILE], [0; TILE]);
+    // SAFETY: sixteen bytes and sixteen integers each; the caller promises the instructions.
+    unsafe {
+        L::store_ints(L::load_bytes(first.as_ptr(), are_signed), low.as_mut_ptr());
+        L::store_ints(L::load_bytes(second.as_ptr(), are_signed), high.as_mut_ptr());
+    }
+    for ((place, low), high) in place.iter_mut().zip(low).zip(high) {
+        *place = (-factor * low) & 0xffff | (-factor * high) << 16;
     }
 }
 

@@ -5,8 +5,8 @@
 use std::arch::x86_64::{
     __m256, __m256i, _mm_loadl_epi64, _mm_loadu_si128, _mm256_add_epi16, _mm256_add_epi32, _mm256_cvtepi8_epi32,
     _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32,
-    _mm256_set1_ps, _mm256_sign_epi8, _mm256_storeu_ps, _mm256_xor_si256,
+    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_mullo_epi32, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_sign_epi8, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_xor_si256,
 };
 
 use super::Lanes;
@@ -44,12 +44,48 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn load_bytes(from: *const u8, are_signed: bool) -> [__m256; 2] {
+    unsafe fn load_bytes(from: *const u8, are_signed: bool) -> [__m256i; 2] {
         // SAFETY: as above, and the caller promises sixteen bytes.
         [from, from.wrapping_add(8)].map(|from| unsafe {
             let bytes = _mm_loadl_epi64(from.cast());
-            _mm256_cvtepi32_ps(if are_signed { _mm256_cvtepi8_epi32(bytes) } else { _mm256_cvtepu8_epi32(bytes) })
+            if are_signed { _mm256_cvtepi8_epi32(bytes) } else { _mm256_cvtepu8_epi32(bytes) }
         })
+    }
+
+    #[inline(always)]
+    unsafe fn load_ints(from: *const i32) -> [__m256i; 2] {
+        // SAFETY: as above, and the caller promises sixteen integers.
+        unsafe { [_mm256_loadu_si256(from.cast()), _mm256_loadu_si256(from.add(8).cast())] }
+    }
+
+    #[inline(always)]
+    unsafe fn store_ints(ints: [__m256i; 2], to: *mut i32) {
+        // SAFETY: as above, and the caller promises sixteen integers.
+        unsafe {
+            _mm256_storeu_si256(to.cast(), ints[0]);
+            _mm256_storeu_si256(to.add(8).cast(), ints[1]);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_ints(value: i32) -> [__m256i; 2] {
+        // SAFETY: as above.
+        [unsafe { _mm256_set1_epi32(value) }; 2]
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add_ints(factor: [__m256i; 2], other: [__m256i; 2], addend: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: as above.
+        [0, 1].map(|half| unsafe { _mm256_add_epi32(_mm256_mullo_epi32(factor[half], other[half]), addend[half]) })
+    }
+
+    #[inline(always)]
+    unsafe fn dot_pair(start: [__m256i; 2], factors: [__m256i; 2], pair: *const i16) -> [__m256i; 2] {
+        // SAFETY: as above, and the caller promises two numbers.
+        unsafe {
+            let pair = _mm256_set1_epi32(pair.cast::<i32>().read_unaligned());
+            [0, 1].map(|half| _mm256_add_epi32(start[half], _mm256_madd_epi16(factors[half], pair)))
+        }
     }
 
     #[inline(always)]
@@ -77,12 +113,12 @@ impl Lanes for Avx2 {
     unsafe fn dot<const QUADS: usize, const BITS: usize>(
         codes: *const u8,
         activations: *const i8,
-        start: i32,
+        start: [__m256i; 2],
         _chains: usize,
     ) -> [__m256i; 2] {
         // SAFETY: the caller promises the lengths and the instructions.
         unsafe {
-            let mut sums = [_mm256_set1_epi32(start); 2];
+            let mut sums = start;
             let mut quad = 0;
             while quad < QUADS {
                 let mut pairs = products::<BITS>(codes.add(64 * quad), activations.add(4 * quad));

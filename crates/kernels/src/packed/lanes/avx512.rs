@@ -4,8 +4,9 @@
 
 use std::arch::x86_64::{
     __m512, __m512i, _mm_loadu_si128, _mm256_loadu_si256, _mm512_add_epi32, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps,
-    _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_ps,
+    _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_mul_ps, _mm512_mullo_epi32, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,
+    _mm512_storeu_ps, _mm512_storeu_si512,
 };
 
 use super::Lanes;
@@ -43,12 +44,42 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn load_bytes(from: *const u8, are_signed: bool) -> __m512 {
+    unsafe fn load_bytes(from: *const u8, are_signed: bool) -> __m512i {
         // SAFETY: as above, and the caller promises sixteen bytes.
         unsafe {
             let bytes = _mm_loadu_si128(from.cast());
-            _mm512_cvtepi32_ps(if are_signed { _mm512_cvtepi8_epi32(bytes) } else { _mm512_cvtepu8_epi32(bytes) })
+            if are_signed { _mm512_cvtepi8_epi32(bytes) } else { _mm512_cvtepu8_epi32(bytes) }
         }
+    }
+
+    #[inline(always)]
+    unsafe fn load_ints(from: *const i32) -> __m512i {
+        // SAFETY: as above, and the caller promises sixteen integers.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_ints(ints: __m512i, to: *mut i32) {
+        // SAFETY: as above, and the caller promises sixteen integers.
+        unsafe { _mm512_storeu_si512(to.cast(), ints) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_ints(value: i32) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_set1_epi32(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add_ints(factor: __m512i, other: __m512i, addend: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_add_epi32(_mm512_mullo_epi32(factor, other), addend) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_pair(start: __m512i, factors: __m512i, pair: *const i16) -> __m512i {
+        // SAFETY: as above, and the caller promises two numbers.
+        unsafe { _mm512_dpwssd_epi32(start, factors, _mm512_set1_epi32(pair.cast::<i32>().read_unaligned())) }
     }
 
     #[inline(always)]
@@ -73,12 +104,12 @@ impl Lanes for Avx512 {
     unsafe fn dot<const QUADS: usize, const BITS: usize>(
         codes: *const u8,
         activations: *const i8,
-        start: i32,
+        start: __m512i,
         chains: usize,
     ) -> __m512i {
         // SAFETY: the caller promises the lengths and the instructions.
         unsafe {
-            let mut sums = [_mm512_set1_epi32(start), _mm512_setzero_si512()];
+            let mut sums = [start, _mm512_setzero_si512()];
             for quad in 0..QUADS {
                 let codes = _mm512_loadu_si512(codes.add(64 * quad).cast());
                 let four = _mm512_set1_epi32(activations.add(4 * quad).cast::<i32>().read_unaligned());

@@ -10,6 +10,9 @@ pub(super) mod portable;
 
 use std::sync::LazyLock;
 
+#[cfg(target_arch = "x86_64")]
+use crate::packed::tile_unit;
+
 /// Sixteen integers and sixteen floats, one for each output of a tile. Every operation gives the same bits everywhere.
 pub(super) trait Lanes {
     type Ints: Copy;
@@ -23,13 +26,32 @@ pub(super) trait Lanes {
     unsafe fn dot<const QUADS: usize, const BITS: usize>(
         codes: *const u8,
         activations: *const i8,
-        start: i32,
+        start: Self::Ints,
         chains: usize,
     ) -> Self::Ints;
+
+    /// `start` plus, for each output, its two factors of 16 bits times the pair of numbers, which is the same for all.
+    ///
+    /// # Safety
+    /// `pair` points to two numbers; the processor has the instructions.
+    unsafe fn dot_pair(start: Self::Ints, factors: Self::Ints, pair: *const i16) -> Self::Ints;
 
     /// # Safety
     /// The processor has the instructions; so for the others.
     unsafe fn to_floats(ints: Self::Ints) -> Self::Floats;
+
+    unsafe fn splat_ints(value: i32) -> Self::Ints;
+
+    /// `factor * other + addend`.
+    unsafe fn mul_add_ints(factor: Self::Ints, other: Self::Ints, addend: Self::Ints) -> Self::Ints;
+
+    /// # Safety
+    /// As above, and `from` points to sixteen integers.
+    unsafe fn load_ints(from: *const i32) -> Self::Ints;
+
+    /// # Safety
+    /// As above, and `to` points to sixteen integers.
+    unsafe fn store_ints(ints: Self::Ints, to: *mut i32);
 
     unsafe fn splat(value: f32) -> Self::Floats;
 
@@ -43,11 +65,11 @@ pub(super) trait Lanes {
     /// As above, and `from` points to 32 bytes.
     unsafe fn load_halves(from: *const u8) -> Self::Floats;
 
-    /// Sixteen bytes as floats.
+    /// Sixteen bytes as integers.
     ///
     /// # Safety
     /// As above, and `from` points to sixteen bytes.
-    unsafe fn load_bytes(from: *const u8, are_signed: bool) -> Self::Floats;
+    unsafe fn load_bytes(from: *const u8, are_signed: bool) -> Self::Ints;
 
     /// # Safety
     /// As above, and `to` points to sixteen floats.
@@ -68,6 +90,9 @@ pub(crate) enum Instructions {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// AVX-512, and the tile unit for several rows.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
 }
 
 impl Instructions {
@@ -86,6 +111,9 @@ impl Instructions {
                 && is_x86_feature_detected!("avx512vnni");
             if is_whole {
                 found.push(Self::Avx512);
+                if tile_unit::is_available() {
+                    found.push(Self::Amx);
+                }
             }
         }
         found

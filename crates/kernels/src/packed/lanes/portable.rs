@@ -39,10 +39,42 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn load_bytes(from: *const u8, are_signed: bool) -> [f32; TILE] {
+    unsafe fn load_bytes(from: *const u8, are_signed: bool) -> [i32; TILE] {
         // SAFETY: the caller promises sixteen bytes.
         let bytes = unsafe { from.cast::<[u8; TILE]>().read_unaligned() };
-        bytes.map(|byte| if are_signed { f32::from(byte as i8) } else { f32::from(byte) })
+        bytes.map(|byte| if are_signed { i32::from(byte as i8) } else { i32::from(byte) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_ints(from: *const i32) -> [i32; TILE] {
+        // SAFETY: the caller promises sixteen integers.
+        unsafe { from.cast::<[i32; TILE]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store_ints(ints: [i32; TILE], to: *mut i32) {
+        // SAFETY: the caller promises sixteen integers.
+        unsafe { to.cast::<[i32; TILE]>().write_unaligned(ints) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_ints(value: i32) -> [i32; TILE] {
+        [value; TILE]
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add_ints(factor: [i32; TILE], other: [i32; TILE], addend: [i32; TILE]) -> [i32; TILE] {
+        std::array::from_fn(|lane| factor[lane] * other[lane] + addend[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn dot_pair(start: [i32; TILE], factors: [i32; TILE], pair: *const i16) -> [i32; TILE] {
+        // SAFETY: the caller promises two numbers.
+        let [first, second] = unsafe { pair.cast::<[i16; 2]>().read_unaligned() }.map(i32::from);
+        std::array::from_fn(|lane| {
+            let factors = factors[lane];
+            start[lane] + i32::from(factors as i16) * first + (factors >> 16) * second
+        })
     }
 
     #[inline(always)]
@@ -65,14 +97,14 @@ impl Lanes for Portable {
     unsafe fn dot<const QUADS: usize, const BITS: usize>(
         codes: *const u8,
         activations: *const i8,
-        start: i32,
+        start: [i32; TILE],
         _chains: usize,
     ) -> [i32; TILE] {
         // SAFETY: the caller promises these lengths.
         let (codes, activations) = unsafe {
             (std::slice::from_raw_parts(codes, 64 * QUADS), std::slice::from_raw_parts(activations, 4 * QUADS))
         };
-        let mut sums = [start; TILE];
+        let mut sums = start;
         for (codes, activations) in codes.chunks_exact(64).zip(activations.chunks_exact(4)) {
             for (sum, codes) in sums.iter_mut().zip(codes.chunks_exact(4)) {
                 for (code, activation) in codes.iter().zip(activations) {

@@ -1,0 +1,228 @@
+//! The tile unit (AMX) of Intel's servers: one instruction gives the dot products of sixteen rows of activations with 64 inputs of
+//! a tile's sixteen outputs. Weights of K types are multiplied by their group's scale beforehand (`planes.rs`), so that a whole
+//! block is summed within the unit, as the exact integer that it is.
+
+#![allow(unsafe_code)]
+
+mod available;
+mod planes;
+
+use std::arch::asm;
+use std::arch::x86_64::{_mm_cvtsi32_si128, _mm512_add_epi32, _mm512_load_si512, _mm512_sll_epi32};
+
+use super::activations::BlockRows;
+use super::format::{Format, Scales};
+use super::lanes::Lanes;
+use super::lanes::avx512::Avx512;
+use super::product::{self, Part, ROW_BLOCK, TILES, Work, weigh};
+use super::unpack::Factors;
+use super::{BLOCK, TILE};
+use planes::{Planes, cut};
+
+pub(super) use available::is_available;
+
+/// Rows of a register.
+const ROWS: usize = 16;
+/// Rows from which the unit is faster than products of vectors.
+const LEAST_ROWS: usize = 5;
+
+/// Inputs of a register of rows, and how many of those a block has.
+const STEP: usize = 64;
+const STEPS: usize = BLOCK / STEP;
+
+/// The shapes of the registers: eight of sixteen rows of 64 bytes.
+#[repr(C, align(64))]
+struct Shapes {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    /// Bytes of a row.
+    bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+static SHAPES: Shapes = Shapes {
+    palette: 1,
+    start_row: 0,
+    reserved: [0; 14],
+    bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
+};
+
+/// What a thread works on beside what the other products need.
+#[repr(C, align(64))]
+pub(super) struct Room {
+    planes: [Planes; TILES],
+    factors: [Factors; TILES],
+    /// Dot products of each tile's planes with a register of rows; of one while the other's are computed.
+    dots: [[Dots; TILES]; 2],
+}
+
+/// Dot products with the low and the high plane, of each row.
+type Dots = [[[i32; TILE]; ROWS]; 2];
+
+impl Room {
+    pub(super) fn new() -> Self {
+        Self {
+            planes: [const { Planes::new() }; TILES],
+            factors: [const { Factors::new() }; TILES],
+            dots: [[[[[0; TILE]; ROWS]; 2]; TILES]; 2],
+        }
+    }
+}
+
+/// As [`product::sum_tiles`], by the unit where it is faster.
+///
+/// # Safety
+/// The processor has AVX-512 with VNNI, and [`is_available`] was true.
+#[inline(always)]
+pub(super) unsafe fn sum_tiles<F: Format>(part: &Part<'_>, work: &mut Work) {
+    if part.count < LEAST_ROWS || F::LAYOUT.scales == Scales::Plain {
+        // SAFETY: the caller promises the instructions.
+        return unsafe { product::sum_tiles::<Avx512, F>(part, work) };
+    }
+    let Work { sums, room, .. } = work;
+    sums.iter_mut().for_each(|sums| sums[..part.count].fill([0.0; TILE]));
+    // SAFETY: the shapes are valid for the unit; the caller promises the instructions.
+    unsafe {
+        asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, preserves_flags, readonly));
+        let (mut first, mut second) = (part.blocks::<F>(0), part.blocks::<F>(1));
+        for rows in part.rows() {
+            let (Some(first), Some(second)) = (first.next(), second.next()) else { break };
+            for (tile, bytes) in [first, second].into_iter().enumerate() {
+                let (head, codes) = bytes.split_at(F::LAYOUT.head_bytes(rows.strips));
+                room.factors[tile].fill::<Avx512, F>(head, BLOCK / F::LAYOUT.group);
+                room.planes[tile].fill::<F>(codes, &room.factors[tile].group_scales);
+            }
+            add_block::<F>(room, &rows, part.count, sums);
+        }
+        asm!("tilerelease", options(nostack, nomem, preserves_flags));
+    }
+}
+
+/// Adds a block to the sums of all rows. While the unit works on one register of rows, the dot products of the one before are
+/// weighed and added, a quarter between two steps.
+///
+/// # Safety
+/// The processor has the instructions, the shapes are loaded, and there are so many rows.
+#[inline(always)]
+unsafe fn add_block<F: Format>(
+    room: &mut Room,
+    rows: &BlockRows<'_>,
+    count: usize,
+    sums: &mut [[[f32; TILE]; ROW_BLOCK]; TILES],
+) {
+    let Room { planes, factors, dots } = room;
+    let registers = count.div_ceil(ROWS);
+    for register in 0..=registers {
+        for step in 0..STEPS {
+            // SAFETY: rows behind the last one are there to be read, and what comes of them is not; the caller promises the rest.
+            unsafe {
+                if register < registers {
+                    let values = rows.values[register * ROWS * BLOCK + step * STEP..].as_ptr();
+                    multiply::<F>(step, values, planes.as_ptr().cast::<u8>().add(step * STEP * TILE));
+                }
+                if let Some(before) = register.checked_sub(1) {
+                    let (tile, first) = (step / 2, step % 2 * (ROWS / 2));
+                    let at = before * ROWS + first;
+                    let end = count.min(at + ROWS / 2);
+                    if at < end {
+                        let dots = &dots[before % 2][tile];
+                        add::<F>(dots, first, &factors[tile], &rows.from(at), &mut sums[tile][at..end]);
+                    }
+                }
+            }
+        }
+        if register < registers {
+            // SAFETY: the registers hold the sums of this one's rows.
+            unsafe { store(&mut dots[register % 2]) };
+        }
+    }
+}
+
+/// Multiplies 64 inputs of sixteen rows with both planes of both tiles. Register 4 holds rows, 5 and 6 codes, 0 to 3 sums, which the
+/// first step begins.
+///
+/// # Safety
+/// `values` points to the inputs in sixteen rows of a block, `planes` to those in the first plane; the shapes are loaded.
+#[inline(always)]
+unsafe fn multiply<F: Format>(step: usize, values: *const i8, planes: *const u8) {
+    macro_rules! multiply {
+        ($product:literal) => {
+            asm!(
+                "tileloadd tmm4, [{values} + {block}]",
+                "tileloadd tmm5, [{planes} + {line}]",
+                concat!($product, " tmm0, tmm4, tmm5"),
+                "tileloadd tmm6, [{planes} + {line} + 4096]",
+                concat!($product, " tmm1, tmm4, tmm6"),
+                "tileloadd tmm5, [{planes} + {line} + 8192]",
+                concat!($product, " tmm2, tmm4, tmm5"),
+                "tileloadd tmm6, [{planes} + {line} + 12288]",
+                concat!($product, " tmm3, tmm4, tmm6"),
+                values = in(reg) values, planes = in(reg) planes, line = in(reg) 64usize, block = in(reg) BLOCK,
+                options(nostack, preserves_flags, readonly),
+            )
+        };
+    }
+    // SAFETY: the caller promises the rows; planes stand one behind the other, and of each the step has sixteen lines.
+    unsafe {
+        if step == 0 {
+            asm!(
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                options(nostack, nomem, preserves_flags)
+            );
+        }
+        if cut::<F>().0 { multiply!("tdpbssd") } else { multiply!("tdpbsud") }
+    }
+}
+
+/// Stores the sums.
+///
+/// # Safety
+/// The shapes are loaded.
+#[inline(always)]
+unsafe fn store(dots: &mut [Dots; TILES]) {
+    // SAFETY: four registers of sixteen lines are as much as the dot products of two tiles with two planes.
+    unsafe {
+        asm!(
+            "tilestored [{dots} + {line}], tmm0", "tilestored [{dots} + {line} + 1024], tmm1",
+            "tilestored [{dots} + {line} + 2048], tmm2", "tilestored [{dots} + {line} + 3072], tmm3",
+            dots = in(reg) dots.as_mut_ptr(), line = in(reg) 64usize, options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Weighs dot products from row `first` of the register on, as many as there are sums, and adds them; `rows` begins with the same.
+///
+/// # Safety
+/// There are these rows; the processor has the instructions.
+#[inline(always)]
+unsafe fn add<F: Format>(dots: &Dots, first: usize, factors: &Factors, rows: &BlockRows<'_>, sums: &mut [[f32; TILE]]) {
+    const PAIRS: usize = BLOCK / 64;
+    let row_sums = rows.sums.as_chunks::<{ 2 * PAIRS }>().0;
+    let dots = dots[0][first..].iter().zip(&dots[1][first..]);
+    // SAFETY: lines of dot products are aligned, as `Room` is; each row has a sum of each of its eight groups of 32; the caller
+    // promises the instructions.
+    unsafe {
+        let shift = _mm_cvtsi32_si128(cut::<F>().1 as i32);
+        for ((sum, (low, high)), (row_sums, scale)) in sums.iter_mut().zip(dots).zip(row_sums.iter().zip(rows.scales)) {
+            let high = _mm512_sll_epi32(_mm512_load_si512(high.as_ptr().cast()), shift);
+            let total = _mm512_add_epi32(_mm512_load_si512(low.as_ptr().cast()), high);
+            let mut share = weigh::<Avx512>(total, &factors.super_scale);
+            if F::LAYOUT.has_minimums {
+                let mut correction = Avx512::splat_ints(0);
+                for (pair, factors) in factors.pairs[..PAIRS].iter().enumerate() {
+                    let factors = Avx512::load_ints(factors.as_ptr());
+                    correction = Avx512::dot_pair(correction, factors, row_sums[2 * pair..].as_ptr());
+                }
+                let minimum = Avx512::load(factors.super_minimum.as_ptr());
+                share = Avx512::mul_add(Avx512::to_floats(correction), minimum, share);
+            }
+            let added = Avx512::mul_add(Avx512::splat(*scale), share, Avx512::load(sum.as_ptr()));
+            Avx512::store(added, sum.as_mut_ptr());
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Codes times their group's scale, as the tile unit multiplies them: bytes. A product is too wide for one, so it is cut in two:
+//! `low + (high << SHIFT)`. Each lies in a plane of its own, in the order of unpacked codes.
+
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    __m512i, _mm_cvtsi32_si128, _mm512_and_si512, _mm512_loadu_si512, _mm512_mullo_epi16, _mm512_or_si512,
+    _mm512_set1_epi8, _mm512_set1_epi16, _mm512_sll_epi16, _mm512_slli_epi16, _mm512_slli_epi32, _mm512_srai_epi16,
+    _mm512_srl_epi16, _mm512_srli_epi16, _mm512_srli_epi32, _mm512_store_si512, _mm512_sub_epi16,
+    _mm512_ternarylogic_epi32,
+};
+
+use crate::packed::format::Format;
+use crate::packed::{BLOCK, STRIP, TILE};
+
+/// The planes of a block.
+#[repr(C, align(64))]
+pub(super) struct Planes {
+    pub(super) low: [u8; BLOCK * TILE],
+    pub(super) high: [u8; BLOCK * TILE],
+}
+
+/// Whether a type's products are signed, and by how many bits the high plane counts more. Scales without a sign are cut, three bits
+/// and three: a code times each is a byte. With a sign the product is cut, so that its low seven bits are a byte of either kind.
+pub(super) const fn cut<F: Format>() -> (bool, u32) {
+    if F::LAYOUT.has_minimums { (false, 3) } else { (true, 7) }
+}
+
+impl Planes {
+    pub(super) const fn new() -> Self {
+        Self { low: [0; BLOCK * TILE], high: [0; BLOCK * TILE] }
+    }
+
+    /// Fills the planes from the codes of a block and the scales of its groups.
+    ///
+    /// # Safety
+    /// The processor has AVX-512 with bytes and words.
+    #[inline(always)]
+    pub(super) unsafe fn fill<F: Format>(&mut self, codes: &[u8], scales: &[[i32; TILE]; BLOCK / 16]) {
+        let layout = F::LAYOUT;
+        let strips = codes.chunks_exact(layout.strip_bytes());
+        let places = self.low.chunks_exact_mut(STRIP * TILE).zip(self.high.chunks_exact_mut(STRIP * TILE));
+        for ((strip, (low, high)), scales) in strips.zip(places).zip(scales.chunks_exact(layout.strip_groups())) {
+            // SAFETY: the strip is as long as its layout says, its planes are eight vectors of 64 bytes each, and begin where one
+            // may be stored; the caller promises the instructions.
+            unsafe {
+                for quad in 0..8 {
+                    let code = code::<F>(strip, quad);
+                    let scale = _mm512_loadu_si512(scales[quad * layout.strip_groups() / 8].as_ptr().cast());
+                    let (lower, higher) =
+                        if cut::<F>().0 { signed(code, scale, layout.zero) } else { unsigned(code, scale) };
+                    _mm512_store_si512(low[64 * quad..].as_mut_ptr().cast(), lower);
+                    _mm512_store_si512(high[64 * quad..].as_mut_ptr().cast(), higher);
+                }
+            }
+        }
+    }
+}
+
+/// One quad of a strip: 64 codes, as `unpack.rs` tells.
+///
+/// # Safety
+/// The strip is as long as the layout says; the processor has the instructions.
+#[inline(always)]
+unsafe fn code<F: Format>(strip: &[u8], quad: usize) -> __m512i {
+    let vector = |at: usize| strip[64 * at..].as_ptr().cast();
+    // SAFETY: nibbles are four vectors, planes of further bits one or two behind them; the caller promises the instructions.
+    unsafe {
+        let nibbles = _mm512_loadu_si512(vector(quad % 4));
+        let nibbles = if quad < 4 { nibbles } else { _mm512_srli_epi16::<4>(nibbles) };
+        let nibbles = _mm512_and_si512(nibbles, _mm512_set1_epi8(0xf));
+        // Further bits are moved to where they belong, above the nibble.
+        let (plane, at, width) = match F::LAYOUT.bits {
+            4 => return nibbles,
+            5 => (4, quad, 1),
+            _ => (4 + quad / 4, quad % 4 * 2, 3),
+        };
+        let plane = _mm512_loadu_si512(vector(plane));
+        let moved = if at <= 4 {
+            _mm512_sll_epi16(plane, _mm_cvtsi32_si128(4 - at as i32))
+        } else {
+            _mm512_srl_epi16(plane, _mm_cvtsi32_si128(at as i32 - 4))
+        };
+        _mm512_or_si512(nibbles, _mm512_and_si512(moved, _mm512_set1_epi8(width << 4)))
+    }
+}
+
+/// Codes times scales of six bits: the low three of them, the high three. Two bytes are multiplied in one word, without a carry.
+///
+/// # Safety
+/// Codes have at most five bits; the processor has the instructions.
+#[inline(always)]
+unsafe fn unsigned(codes: __m512i, scales: __m512i) -> (__m512i, __m512i) {
+    // SAFETY: the caller promises the instructions.
+    unsafe {
+        let both = _mm512_or_si512(scales, _mm512_slli_epi32::<16>(scales));
+        let low = _mm512_and_si512(both, _mm512_set1_epi16(7));
+        let high = _mm512_srli_epi16::<3>(both);
+        (_mm512_mullo_epi16(codes, low), _mm512_mullo_epi16(codes, high))
+    }
+}
+
+/// Codes less their zero, times scales of eight bits with their sign: the product's low seven bits, and those above.
+///
+/// # Safety
+/// The processor has the instructions.
+#[inline(always)]
+unsafe fn signed(codes: __m512i, scales: __m512i, zero: i32) -> (__m512i, __m512i) {
+    /// `a` where the third has ones, `b` elsewhere.
+    const CHOOSE: i32 = 0xca;
+    // SAFETY: the caller promises the instructions.
+    unsafe {
+        let (zero, even_bytes) = (_mm512_set1_epi16(zero as i16), _mm512_set1_epi16(0xff));
+        let words =
+            _mm512_or_si512(_mm512_slli_epi32::<16>(scales), _mm512_srli_epi32::<16>(_mm512_slli_epi32::<16>(scales)));
+        let even = _mm512_mullo_epi16(_mm512_sub_epi16(_mm512_and_si512(codes, even_bytes), zero), words);
+        let odd = _mm512_mullo_epi16(_mm512_sub_epi16(_mm512_srli_epi16::<8>(codes), zero), words);
+        let low = _mm512_ternarylogic_epi32::<CHOOSE>(even_bytes, even, _mm512_slli_epi16::<8>(odd));
+        let high =
+            _mm512_ternarylogic_epi32::<CHOOSE>(even_bytes, _mm512_srai_epi16::<7>(even), _mm512_slli_epi16::<1>(odd));
+        (_mm512_and_si512(low, _mm512_set1_epi8(0x7f)), high)
+    }
+}
