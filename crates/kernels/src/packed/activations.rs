@@ -102,15 +102,15 @@ impl Activations {
 }
 
 impl<'a> BlockRows<'a> {
-    /// Those from row `first` on, of a whole block.
+    /// Those from row `first` on, of a whole block; none behind the last.
     #[inline(always)]
     pub(super) fn from(&self, first: usize) -> BlockRows<'a> {
         BlockRows {
             strips: self.strips,
-            values: &self.values[first * BLOCK..],
-            scales: &self.scales[first..],
-            half_sums: &self.half_sums[first * BLOCK / HALF_GROUP..],
-            sums: &self.sums[first * BLOCK / STRIP..],
+            values: self.values.get(first * BLOCK..).unwrap_or_default(),
+            scales: self.scales.get(first..).unwrap_or_default(),
+            half_sums: self.half_sums.get(first * BLOCK / HALF_GROUP..).unwrap_or_default(),
+            sums: self.sums.get(first * BLOCK / STRIP..).unwrap_or_default(),
         }
     }
 }

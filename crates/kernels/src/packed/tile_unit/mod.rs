@@ -14,9 +14,9 @@ use super::activations::BlockRows;
 use super::format::{Format, Scales};
 use super::lanes::Lanes;
 use super::lanes::avx512::Avx512;
-use super::product::{self, Part, ROW_BLOCK, TILES, Work, weigh};
+use super::product::{self, Part, TILES, Work, weigh};
 use super::unpack::Factors;
-use super::{BLOCK, TILE};
+use super::{BLOCK, STRIPS, TILE};
 use planes::{Planes, cut};
 
 pub(super) use available::is_available;
@@ -49,12 +49,13 @@ static SHAPES: Shapes = Shapes {
     rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
-/// What a thread works on beside what the other products need.
+/// What a thread works on beside what the other products need. Three things go on at a time: the unit multiplies a register of
+/// rows with one block, the planes of the next block are filled, and the dot products of the register before, which may have been
+/// another block's, are weighed.
 #[repr(C, align(64))]
 pub(super) struct Room {
-    planes: [Planes; TILES],
-    factors: [Factors; TILES],
-    /// Dot products of each tile's planes with a register of rows; of one while the other's are computed.
+    planes: [[Planes; TILES]; 2],
+    factors: [[Factors; TILES]; 3],
     dots: [[Dots; TILES]; 2],
 }
 
@@ -64,11 +65,39 @@ type Dots = [[[i32; TILE]; ROWS]; 2];
 impl Room {
     pub(super) fn new() -> Self {
         Self {
-            planes: [const { Planes::new() }; TILES],
-            factors: [const { Factors::new() }; TILES],
+            planes: [const { [const { Planes::new() }; TILES] }; 2],
+            factors: [const { [const { Factors::new() }; TILES] }; 3],
             dots: [[[[[0; TILE]; ROWS]; 2]; TILES]; 2],
         }
     }
+
+    /// Fills half of the planes of a tile's block, and with the first half its factors.
+    ///
+    /// # Safety
+    /// The processor has the instructions.
+    #[inline(always)]
+    unsafe fn fill<F: Format>(&mut self, block: usize, tile: usize, half: usize, bytes: &[u8]) {
+        let (head, codes) = bytes.split_at(F::LAYOUT.head_bytes(STRIPS));
+        let factors = &mut self.factors[block % 3][tile];
+        // SAFETY: the caller promises the instructions.
+        unsafe {
+            if half == 0 {
+                factors.fill::<Avx512, F>(head, BLOCK / F::LAYOUT.group);
+            }
+            self.planes[block % 2][tile].fill::<F>(codes, &factors.group_scales, half);
+        }
+    }
+}
+
+/// Dot products that wait to be weighed.
+struct Pending<'a> {
+    /// Which of those in the room.
+    dots: usize,
+    factors: usize,
+    /// From the first row of the register on.
+    rows: BlockRows<'a>,
+    /// The first row.
+    first: usize,
 }
 
 /// As [`product::sum_tiles`], by the unit where it is faster.
@@ -83,61 +112,58 @@ pub(super) unsafe fn sum_tiles<F: Format>(part: &Part<'_>, work: &mut Work) {
     }
     let Work { sums, room, .. } = work;
     sums.iter_mut().for_each(|sums| sums[..part.count].fill([0.0; TILE]));
-    // SAFETY: the shapes are valid for the unit; the caller promises the instructions.
+    let mut blocks = part.blocks::<F>(0).zip(part.blocks::<F>(1)).map(|(first, second)| [first, second]);
+    let mut next = blocks.next();
+    let mut pending: Option<Pending<'_>> = None;
+    let mut turn = 0;
+    // SAFETY: the shapes are valid for the unit; rows behind the last one are there to be read, and what comes of them is not; the
+    // caller promises the instructions.
     unsafe {
         asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, preserves_flags, readonly));
-        let (mut first, mut second) = (part.blocks::<F>(0), part.blocks::<F>(1));
-        for rows in part.rows() {
-            let (Some(first), Some(second)) = (first.next(), second.next()) else { break };
-            for (tile, bytes) in [first, second].into_iter().enumerate() {
-                let (head, codes) = bytes.split_at(F::LAYOUT.head_bytes(rows.strips));
-                room.factors[tile].fill::<Avx512, F>(head, BLOCK / F::LAYOUT.group);
-                room.planes[tile].fill::<F>(codes, &room.factors[tile].group_scales);
+        if let Some(bytes) = next {
+            (0..2 * TILES).for_each(|quarter| room.fill::<F>(0, quarter / 2, quarter % 2, bytes[quarter / 2]));
+        }
+        for (block, rows) in part.rows().enumerate() {
+            next = blocks.next();
+            for first in (0..part.count).step_by(ROWS) {
+                for step in 0..STEPS {
+                    let planes = room.planes[block % 2].as_ptr().cast::<u8>();
+                    multiply::<F>(
+                        step,
+                        rows.values[first * BLOCK + step * STEP..].as_ptr(),
+                        planes.add(step * STEP * TILE),
+                    );
+                    if let Some(bytes) = next.filter(|_| first == 0) {
+                        room.fill::<F>(block + 1, step / 2, step % 2, bytes[step / 2]);
+                    }
+                    if let Some(pending) = &pending {
+                        weigh_quarter::<F>(room, pending, step, &mut sums[step / 2][..part.count]);
+                    }
+                }
+                store(&mut room.dots[turn % 2]);
+                pending = Some(Pending { dots: turn % 2, factors: block % 3, rows: rows.from(first), first });
+                turn += 1;
             }
-            add_block::<F>(room, &rows, part.count, sums);
+        }
+        if let Some(pending) = &pending {
+            (0..STEPS).for_each(|step| weigh_quarter::<F>(room, pending, step, &mut sums[step / 2][..part.count]));
         }
         asm!("tilerelease", options(nostack, nomem, preserves_flags));
     }
 }
 
-/// Adds a block to the sums of all rows. While the unit works on one register of rows, the dot products of the one before are
-/// weighed and added, a quarter between two steps.
+/// Weighs half of the rows of one tile, and adds them to its sums.
 ///
 /// # Safety
-/// The processor has the instructions, the shapes are loaded, and there are so many rows.
+/// The processor has the instructions; the rows of `pending` are there.
 #[inline(always)]
-unsafe fn add_block<F: Format>(
-    room: &mut Room,
-    rows: &BlockRows<'_>,
-    count: usize,
-    sums: &mut [[[f32; TILE]; ROW_BLOCK]; TILES],
-) {
-    let Room { planes, factors, dots } = room;
-    let registers = count.div_ceil(ROWS);
-    for register in 0..=registers {
-        for step in 0..STEPS {
-            // SAFETY: rows behind the last one are there to be read, and what comes of them is not; the caller promises the rest.
-            unsafe {
-                if register < registers {
-                    let values = rows.values[register * ROWS * BLOCK + step * STEP..].as_ptr();
-                    multiply::<F>(step, values, planes.as_ptr().cast::<u8>().add(step * STEP * TILE));
-                }
-                if let Some(before) = register.checked_sub(1) {
-                    let (tile, first) = (step / 2, step % 2 * (ROWS / 2));
-                    let at = before * ROWS + first;
-                    let end = count.min(at + ROWS / 2);
-                    if at < end {
-                        let dots = &dots[before % 2][tile];
-                        add::<F>(dots, first, &factors[tile], &rows.from(at), &mut sums[tile][at..end]);
-                    }
-                }
-            }
-        }
-        if register < registers {
-            // SAFETY: the registers hold the sums of this one's rows.
-            unsafe { store(&mut dots[register % 2]) };
-        }
-    }
+unsafe fn weigh_quarter<F: Format>(room: &Room, pending: &Pending<'_>, step: usize, sums: &mut [[f32; TILE]]) {
+    let (tile, half) = (step / 2, step % 2 * (ROWS / 2));
+    let end = sums.len().min(pending.first + half + ROWS / 2);
+    let Some(sums) = sums.get_mut(pending.first + half..end) else { return };
+    let (dots, factors) = (&room.dots[pending.dots][tile], &room.factors[pending.factors][tile]);
+    // SAFETY: as the caller promises.
+    unsafe { add::<F>(dots, half, factors, &pending.rows.from(half), sums) };
 }
 
 /// Multiplies 64 inputs of sixteen rows with both planes of both tiles. Register 4 holds rows, 5 and 6 codes, 0 to 3 sums, which the

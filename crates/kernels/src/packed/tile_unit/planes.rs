@@ -11,7 +11,7 @@ use std::arch::x86_64::{
 };
 
 use crate::packed::format::Format;
-use crate::packed::{BLOCK, STRIP, TILE};
+use crate::packed::{BLOCK, STRIP, STRIPS, TILE};
 
 /// The planes of a block.
 #[repr(C, align(64))]
@@ -31,15 +31,18 @@ impl Planes {
         Self { low: [0; BLOCK * TILE], high: [0; BLOCK * TILE] }
     }
 
-    /// Fills the planes from the codes of a block and the scales of its groups.
+    /// Fills a half of the planes (0 or 1) from the codes of a block and the scales of its groups.
     ///
     /// # Safety
     /// The processor has AVX-512 with bytes and words.
     #[inline(always)]
-    pub(super) unsafe fn fill<F: Format>(&mut self, codes: &[u8], scales: &[[i32; TILE]; BLOCK / 16]) {
+    pub(super) unsafe fn fill<F: Format>(&mut self, codes: &[u8], scales: &[[i32; TILE]; BLOCK / 16], half: usize) {
         let layout = F::LAYOUT;
-        let strips = codes.chunks_exact(layout.strip_bytes());
-        let places = self.low.chunks_exact_mut(STRIP * TILE).zip(self.high.chunks_exact_mut(STRIP * TILE));
+        let (strips, planes) = (STRIPS / 2, half * BLOCK / 2 * TILE..(half + 1) * BLOCK / 2 * TILE);
+        let scales = &scales[half * strips * layout.strip_groups()..];
+        let strips = codes[half * strips * layout.strip_bytes()..].chunks_exact(layout.strip_bytes()).take(strips);
+        let (low, high) = (&mut self.low[planes.clone()], &mut self.high[planes]);
+        let places = low.chunks_exact_mut(STRIP * TILE).zip(high.chunks_exact_mut(STRIP * TILE));
         for ((strip, (low, high)), scales) in strips.zip(places).zip(scales.chunks_exact(layout.strip_groups())) {
             // SAFETY: the strip is as long as its layout says, its planes are eight vectors of 64 bytes each, and begin where one
             // may be stored; the caller promises the instructions.
