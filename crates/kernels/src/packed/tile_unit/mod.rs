@@ -23,8 +23,8 @@ pub(super) use available::is_available;
 
 /// Rows of a register.
 const ROWS: usize = 16;
-/// Rows from which the unit is faster than products of vectors.
-const LEAST_ROWS: usize = 5;
+/// Rows from which the unit is faster than products of vectors: the planes are filled for however few.
+const LEAST_ROWS: usize = 12;
 
 /// Inputs of a register of rows, and how many of those a block has.
 const STEP: usize = 64;
