@@ -22,6 +22,7 @@
 
 mod activations;
 mod format;
+mod instructions;
 mod lanes;
 mod pack;
 mod product;

@@ -4,8 +4,9 @@
 
 use super::activations::{Activations, BlockRows};
 use super::format::{Format, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Scales};
+use super::instructions::Instructions;
+use super::lanes::Lanes;
 use super::lanes::portable::Portable;
-use super::lanes::{Instructions, Lanes};
 use super::unpack::Unpacked;
 use super::{BLOCK, Packed, STRIP, TILE};
 use crate::parallel::{DisjointSlice, for_ranges};

@@ -7,7 +7,7 @@ use candle_core::quantized::{QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module, Tensor};
 
 use super::Packed;
-use super::lanes::Instructions;
+use super::instructions::Instructions;
 use super::product::multiply_with;
 use crate::checks::Random;
 use crate::reference;

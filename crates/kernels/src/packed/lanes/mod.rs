@@ -1,4 +1,4 @@
-//! Sixteen outputs at a time: what the products need of a processor, and which of its instruction sets there are.
+//! Sixteen outputs at a time: what the products need of a processor.
 
 #![allow(unsafe_code)]
 
@@ -8,33 +8,10 @@ pub(super) mod avx2;
 pub(super) mod avx512;
 pub(super) mod portable;
 
-use std::sync::LazyLock;
-
-#[cfg(target_arch = "x86_64")]
-use crate::packed::tile_unit;
-
 /// Sixteen integers and sixteen floats, one for each output of a tile. Every operation gives the same bits everywhere.
 pub(super) trait Lanes {
     type Ints: Copy;
     type Floats: Copy;
-
-    /// Dot products of `QUADS` quads: `start` plus, for each output, its codes times the activations. Codes have `BITS` bits;
-    /// `chains`, 1 or 2, says whether two sums are made, which are then added.
-    ///
-    /// # Safety
-    /// `codes` points to `64 * QUADS` bytes, `activations` to `4 * QUADS`; the processor has the instructions.
-    unsafe fn dot<const QUADS: usize, const BITS: usize>(
-        codes: *const u8,
-        activations: *const i8,
-        start: Self::Ints,
-        chains: usize,
-    ) -> Self::Ints;
-
-    /// `start` plus, for each output, its two factors of 16 bits times the pair of numbers, which is the same for all.
-    ///
-    /// # Safety
-    /// `pair` points to two numbers; the processor has the instructions.
-    unsafe fn dot_pair(start: Self::Ints, factors: Self::Ints, pair: *const i16) -> Self::Ints;
 
     /// # Safety
     /// The processor has the instructions; so for the others.
@@ -80,49 +57,22 @@ pub(super) trait Lanes {
 
     /// `factor * other + addend`, rounded once.
     unsafe fn mul_add(factor: Self::Floats, other: Self::Floats, addend: Self::Floats) -> Self::Floats;
-}
 
-/// An instruction set that there are products for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Instructions {
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    /// AVX-512, and the tile unit for several rows.
-    #[cfg(target_arch = "x86_64")]
-    Amx,
-}
+    /// Dot products of `QUADS` quads: `start` plus, for each output, its codes times the activations. Codes have `BITS` bits;
+    /// `chains`, 1 or 2, says whether two sums are made, which are then added.
+    ///
+    /// # Safety
+    /// `codes` points to `64 * QUADS` bytes, `activations` to `4 * QUADS`; the processor has the instructions.
+    unsafe fn dot<const QUADS: usize, const BITS: usize>(
+        codes: *const u8,
+        activations: *const i8,
+        start: Self::Ints,
+        chains: usize,
+    ) -> Self::Ints;
 
-impl Instructions {
-    /// Those that this processor has, the fastest last.
-    pub(crate) fn available() -> Vec<Self> {
-        let mut found = vec![Self::Portable];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
-                found.push(Self::Avx2);
-            }
-            let is_whole = is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vnni");
-            if is_whole {
-                found.push(Self::Avx512);
-                if tile_unit::is_available() {
-                    found.push(Self::Amx);
-                }
-            }
-        }
-        found
-    }
-
-    /// The fastest.
-    pub(crate) fn best() -> Self {
-        static BEST: LazyLock<Instructions> =
-            LazyLock::new(|| Instructions::available().pop().unwrap_or(Instructions::Portable));
-        *BEST
-    }
+    /// `start` plus, for each output, its two factors of 16 bits times the pair of numbers, which is the same for all.
+    ///
+    /// # Safety
+    /// `pair` points to two numbers; the processor has the instructions.
+    unsafe fn dot_pair(start: Self::Ints, factors: Self::Ints, pair: *const i16) -> Self::Ints;
 }
