@@ -101,6 +101,7 @@ impl Activations {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
 impl<'a> BlockRows<'a> {
     /// Those from row `first` on, of a whole block; none behind the last.
     #[inline(always)]
