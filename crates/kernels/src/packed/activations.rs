@@ -1,5 +1,5 @@
 //! Activations rounded to eight bits, with one scale per block of a row, and the sums that take zeros and minimums away again.
-//! They are the same for every type of weights, so that matrices that multiply the same rows share them.
+//! They are the same for every type of weights.
 
 #![allow(unsafe_code)]
 
@@ -13,7 +13,7 @@ const HALF_GROUP: usize = 16;
 
 /// Rows of activations, rounded. Block by block, and in each row by row, so that a product, which goes through all rows of one
 /// block, reads them one behind the other.
-pub(crate) struct Activations {
+pub(super) struct Activations {
     pub(super) rows: usize,
     inputs: usize,
     /// -127 to 127, and [`SPARE_ROWS`] behind them.
@@ -38,7 +38,7 @@ pub(super) struct BlockRows<'a> {
 
 impl Activations {
     /// Rounds `values [rows, inputs]`.
-    pub(crate) fn round(values: &[f32], inputs: usize) -> Self {
+    pub(super) fn round(values: &[f32], inputs: usize) -> Self {
         let rows = values.len() / inputs;
         let mut made = Self {
             rows,

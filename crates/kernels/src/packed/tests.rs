@@ -106,7 +106,8 @@ fn codes_and_activations_of_the_largest_magnitude_do_not_overflow() {
             }
             let packed = Packed::new(&bytes, weight_type, outputs, inputs).expect("a packed type");
             for sign in [1.0, -1.0] {
-                let values = vec![sign; 2 * inputs];
+                // Enough rows for every way to multiply, and one that fills no register.
+                let values = vec![sign; 17 * inputs];
                 let wanted = multiply_with(Instructions::Portable, &values, &packed);
                 for instructions in Instructions::available() {
                     assert_eq!(
@@ -167,15 +168,16 @@ fn an_activation_that_is_no_number_shows_in_its_row_alone() {
     for weight_type in TYPES {
         let bytes = quantize_to_bytes(&matrix(&mut random, 16, 512), weight_type).expect("blocks");
         let packed = Packed::new(&bytes, weight_type, 16, 512).expect("a packed type");
-        for fault in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let mut values = random.vector(3 * 512);
-            values[512 + 300] = fault;
-            let product = multiply_with(Instructions::best(), &values, &packed);
-            assert!(product[16..32].iter().all(|value| !value.is_finite()), "{weight_type:?} {fault}");
-            assert!(
-                product[..16].iter().chain(&product[32..]).all(|value| value.is_finite()),
-                "{weight_type:?} {fault}"
-            );
+        for (rows, row) in [(3, 1), (17, 0), (17, 16)] {
+            for fault in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut values = random.vector(rows * 512);
+                values[row * 512 + 300] = fault;
+                let product = multiply_with(Instructions::best(), &values, &packed);
+                for (index, product) in product.chunks_exact(16).enumerate() {
+                    let is_right = |value: &f32| value.is_finite() != (index == row);
+                    assert!(product.iter().all(is_right), "{weight_type:?} {fault}, row {index} of {rows}");
+                }
+            }
         }
     }
 }

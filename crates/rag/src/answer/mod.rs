@@ -268,7 +268,7 @@ fn generated(
     let copied = if generator.copies() { verbatim::copies(&text, hits, &order) } else { Ok(()) };
     match copied.and_then(|()| check::check(&text, hits, &order)) {
         Ok(claims) if generator.copies() && !quote::is_near_best(found, &claims) => {
-            let problem = "other sentences come nearer to the question".to_owned();
+            let problem = "nothing that it says is near enough to the question".to_owned();
             Err(FallbackReason::Unsupported { problem })
         }
         Ok(claims) => Ok(Written { text, claims }),

@@ -101,16 +101,18 @@ pub(super) fn choose(found: &Found, most: usize) -> Vec<Quote> {
     chosen
 }
 
-/// Whether what a text claims comes near to the best that could be quoted instead: a model that copies from the passages may
+/// Whether anything that a text claims comes near to the best that could be quoted instead: a model that copies from the passages may
 /// have copied the wrong sentence, and what is asked is the only other evidence that there is.
 pub(super) fn is_near_best(found: &Found, claims: &[Claim]) -> bool {
     let quotes = ranked(found);
     let Some(best) = quotes.first().map(|quote| quote.score) else { return false };
+    // Losses can outweigh what is matched.
+    let least = best - (1.0 - CLAIM_NEAR_BEST) * best.abs();
     let holds = |quote: &Quote, claim: &Claim| {
         let (outer, inner) = (&quote.span, &claim.source_span);
         quote.hit == claim.hit && outer.start <= inner.start && inner.end <= outer.end
     };
-    claims.iter().any(|claim| quotes.iter().any(|quote| quote.score >= CLAIM_NEAR_BEST * best && holds(quote, claim)))
+    claims.iter().any(|claim| quotes.iter().any(|quote| quote.score >= least && holds(quote, claim)))
 }
 
 /// All units that speak of what is asked, best first.

@@ -67,7 +67,7 @@ impl Lanes for Portable {
         std::array::from_fn(|lane| factor[lane] * other[lane] + addend[lane])
     }
 
-    // SAFETY of this and the next: two numbers, and room for sixteen floats, are what the caller promises.
+    // SAFETY: the caller promises two numbers.
     #[inline(always)]
     unsafe fn dot_pair(start: [i32; TILE], factors: [i32; TILE], pair: *const i16) -> [i32; TILE] {
         // SAFETY: the caller promises two numbers.
@@ -83,7 +83,7 @@ impl Lanes for Portable {
         std::array::from_fn(|lane| factor[lane] * other[lane])
     }
 
-    // SAFETY: as above.
+    // SAFETY: the caller promises room for sixteen floats.
     #[inline(always)]
     unsafe fn store(floats: [f32; TILE], to: *mut f32) {
         // SAFETY: the caller promises sixteen floats.

@@ -10,7 +10,7 @@ mod planes;
 use std::arch::asm;
 use std::arch::x86_64::{_mm_cvtsi32_si128, _mm512_add_epi32, _mm512_load_si512, _mm512_sll_epi32};
 
-use super::activations::BlockRows;
+use super::activations::{BlockRows, SPARE_ROWS};
 use super::format::{Format, Scales};
 use super::lanes::Lanes;
 use super::lanes::avx512::Avx512;
@@ -29,6 +29,16 @@ const LEAST_ROWS: usize = 12;
 /// Inputs of a register of rows, and how many of those a block has.
 const STEP: usize = 64;
 const STEPS: usize = BLOCK / STEP;
+
+// What the instructions below have as plain numbers.
+const _: () = assert!(
+    TILES == 2
+        && STEPS == 2 * TILES
+        && size_of::<Planes>() == 8192
+        && size_of::<[Dots; TILES]>() == 4096
+        && size_of::<Shapes>() == 64
+        && SPARE_ROWS + 1 >= ROWS
+);
 
 /// The shapes of the registers: eight of sixteen rows of 64 bytes.
 #[repr(C, align(64))]
@@ -116,7 +126,8 @@ pub(super) unsafe fn sum_tiles<F: Format>(part: &Part<'_>, work: &mut Work) {
     let mut next = blocks.next();
     let mut pending: Option<Pending<'_>> = None;
     let mut turn = 0;
-    // SAFETY: the shapes are valid for the unit; rows behind the last one are there to be read, and what comes of them is not; the
+    // SAFETY: the shapes are valid for the unit; sums stay in its registers from one block of instructions to the next, which the
+    // compiler never uses for itself; rows behind the last one are there to be read, and what comes of them is not; the
     // caller promises the instructions.
     unsafe {
         asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, preserves_flags, readonly));

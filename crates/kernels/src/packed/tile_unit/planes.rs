@@ -109,7 +109,7 @@ unsafe fn unsigned(codes: __m512i, scales: __m512i) -> (__m512i, __m512i) {
 /// The processor has the instructions.
 #[inline(always)]
 unsafe fn signed(codes: __m512i, scales: __m512i, zero: i32) -> (__m512i, __m512i) {
-    /// `a` where the third has ones, `b` elsewhere.
+    /// The second where the first has ones, the third elsewhere.
     const CHOOSE: i32 = 0xca;
     // SAFETY: the caller promises the instructions.
     unsafe {
