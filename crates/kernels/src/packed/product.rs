@@ -7,7 +7,7 @@ use super::format::{Format, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Scales}
 use super::instructions::Instructions;
 use super::lanes::Lanes;
 use super::lanes::portable::Portable;
-use super::unpack::Unpacked;
+use super::unpack::{Factors, Unpacked};
 use super::{BLOCK, Packed, STRIP, TILE};
 use crate::parallel::{DisjointSlice, for_ranges};
 use crate::weight::WeightType;
@@ -33,17 +33,17 @@ pub(super) fn multiply_with(instructions: Instructions, values: &[f32], matrix: 
     let mut product = vec![0f32; rows * matrix.outputs];
     let shared = DisjointSlice::new(&mut product);
     let function = compiled_for(instructions, matrix.weight_type);
-    let work = rows * matrix.inputs * matrix.outputs;
-    for_ranges(matrix.tiles().div_ceil(TILES), work, |range| {
+    let cost = rows * matrix.inputs * matrix.outputs;
+    for_ranges(matrix.tiles().div_ceil(TILES), cost, |range| {
         let mut work = Work::new();
         for item in range {
             let first = item * TILES;
-            // Where the last item has fewer tiles, the last one is computed twice.
-            let tiles = std::array::from_fn(|at| matrix.tile((first + at).min(matrix.tiles() - 1)));
+            let tile_count = TILES.min(matrix.tiles() - first);
+            let tiles = std::array::from_fn(|at| matrix.tile(first + at.min(tile_count - 1)));
             for start in (0..rows).step_by(ROW_BLOCK) {
                 let count = ROW_BLOCK.min(rows - start);
-                function(&Part { tiles, activations: &activations, start, count }, &mut work);
-                for (at, sums) in work.sums.iter().enumerate().take(matrix.tiles() - first) {
+                function(&Part { tiles, tile_count, activations: &activations, start, count }, &mut work);
+                for (at, sums) in work.sums.iter().enumerate().take(tile_count) {
                     let (output, width) = ((first + at) * TILE, TILE.min(matrix.outputs - (first + at) * TILE));
                     for (row, sums) in sums[..count].iter().enumerate() {
                         // SAFETY: each pair of row and tile belongs to one item only, and an item to one thread.
@@ -59,7 +59,9 @@ pub(super) fn multiply_with(instructions: Instructions, values: &[f32], matrix: 
 
 /// Some tiles and some of the rows.
 pub(super) struct Part<'a> {
+    /// Where the matrix ends before the second, the first again.
     tiles: [&'a [u8]; TILES],
+    tile_count: usize,
     activations: &'a Activations,
     start: usize,
     pub(super) count: usize,
@@ -89,8 +91,9 @@ pub(super) struct Work {
     unpacked: Unpacked,
     /// Of each tile and row, for the outputs of the tile.
     pub(super) sums: [[[f32; TILE]; ROW_BLOCK]; TILES],
+    /// Made when the tile unit is first used.
     #[cfg(target_arch = "x86_64")]
-    pub(super) room: super::tile_unit::Room,
+    pub(super) room: Option<Box<super::tile_unit::Room>>,
 }
 
 impl Work {
@@ -99,7 +102,7 @@ impl Work {
             unpacked: Unpacked::new(),
             sums: [[[0.0; TILE]; ROW_BLOCK]; TILES],
             #[cfg(target_arch = "x86_64")]
-            room: super::tile_unit::Room::new(),
+            room: None,
         }
     }
 }
@@ -171,7 +174,7 @@ mod x86 {
 #[inline(always)]
 pub(super) unsafe fn sum_tiles<L: Lanes, F: Format>(part: &Part<'_>, work: &mut Work) {
     let Work { unpacked, sums, .. } = work;
-    for (tile, sums) in sums.iter_mut().enumerate() {
+    for (tile, sums) in sums.iter_mut().enumerate().take(part.tile_count) {
         let sums = &mut sums[..part.count];
         sums.fill([0.0; TILE]);
         for (bytes, rows) in part.blocks::<F>(tile).zip(part.rows()) {
@@ -224,8 +227,7 @@ unsafe fn add_each<L: Lanes, F: Format, const COUNT: usize>(
                 Scales::Super => super_share::<L, F, COUNT>(unpacked, rows, *next),
             };
             for ((local, sums), scale) in local.into_iter().zip(sums).zip(&rows.scales[*next..*next + COUNT]) {
-                let sum = L::mul_add(L::splat(*scale), local, L::load(sums.as_ptr()));
-                L::store(sum, sums.as_mut_ptr());
+                add_share::<L>(local, *scale, sums);
             }
         }
         *next += COUNT;
@@ -299,25 +301,36 @@ unsafe fn super_share<L: Lanes, F: Format, const COUNT: usize>(
                 *total = L::mul_add_ints(dot, scale, *total);
             }
         }
-        let mut shares = totals.map(|total| weigh::<L>(total, &factors.super_scale));
-        if layout.has_minimums {
-            let minimum = L::load(factors.super_minimum.as_ptr());
-            for (share, correction) in shares.iter_mut().zip(corrections) {
-                *share = L::mul_add(L::to_floats(correction), minimum, *share);
-            }
-        }
-        shares
+        std::array::from_fn(|row| weigh::<L, F>(totals[row], corrections[row], factors))
     }
 }
 
-/// Integers times the block's scale.
+/// A row's share of a K type's block: the integer of its codes times the block's scale and, where there are minimums, the integer of
+/// those times theirs.
 ///
 /// # Safety
 /// The processor has the instructions of `L`.
 #[inline(always)]
-pub(super) unsafe fn weigh<L: Lanes>(total: L::Ints, scale: &[f32; TILE]) -> L::Floats {
+pub(super) unsafe fn weigh<L: Lanes, F: Format>(total: L::Ints, minimums: L::Ints, factors: &Factors) -> L::Floats {
+    // SAFETY: sixteen floats each; the caller promises the instructions.
+    unsafe {
+        let share = L::mul(L::to_floats(total), L::load(factors.super_scale.as_ptr()));
+        if F::LAYOUT.has_minimums {
+            L::mul_add(L::to_floats(minimums), L::load(factors.super_minimum.as_ptr()), share)
+        } else {
+            share
+        }
+    }
+}
+
+/// Adds a block's share, times the scale of the row's activations, to the row's sums.
+///
+/// # Safety
+/// The processor has the instructions of `L`.
+#[inline(always)]
+pub(super) unsafe fn add_share<L: Lanes>(share: L::Floats, scale: f32, sums: &mut [f32; TILE]) {
     // SAFETY: sixteen floats; the caller promises the instructions.
-    unsafe { L::mul(L::to_floats(total), L::load(scale.as_ptr())) }
+    unsafe { L::store(L::mul_add(L::splat(scale), share, L::load(sums.as_ptr())), sums.as_mut_ptr()) }
 }
 
 /// The same 16 bits twice.

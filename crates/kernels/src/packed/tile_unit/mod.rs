@@ -14,7 +14,7 @@ use super::activations::{BlockRows, SPARE_ROWS};
 use super::format::{Format, Scales};
 use super::lanes::Lanes;
 use super::lanes::avx512::Avx512;
-use super::product::{self, Part, TILES, Work, weigh};
+use super::product::{self, Part, TILES, Work, add_share, weigh};
 use super::unpack::Factors;
 use super::{BLOCK, STRIPS, TILE};
 use planes::{Planes, cut};
@@ -121,6 +121,7 @@ pub(super) unsafe fn sum_tiles<F: Format>(part: &Part<'_>, work: &mut Work) {
         return unsafe { product::sum_tiles::<Avx512, F>(part, work) };
     }
     let Work { sums, room, .. } = work;
+    let room = &mut **room.get_or_insert_with(|| Box::new(Room::new()));
     sums.iter_mut().for_each(|sums| sums[..part.count].fill([0.0; TILE]));
     let mut blocks = part.blocks::<F>(0).zip(part.blocks::<F>(1)).map(|(first, second)| [first, second]);
     let mut next = blocks.next();
@@ -248,18 +249,14 @@ unsafe fn add<F: Format>(dots: &Dots, first: usize, factors: &Factors, rows: &Bl
         for ((sum, (low, high)), (row_sums, scale)) in sums.iter_mut().zip(dots).zip(row_sums.iter().zip(rows.scales)) {
             let high = _mm512_sll_epi32(_mm512_load_si512(high.as_ptr().cast()), shift);
             let total = _mm512_add_epi32(_mm512_load_si512(low.as_ptr().cast()), high);
-            let mut share = weigh::<Avx512>(total, &factors.super_scale);
+            let mut minimums = Avx512::splat_ints(0);
             if F::LAYOUT.has_minimums {
-                let mut correction = Avx512::splat_ints(0);
                 for (pair, factors) in factors.pairs[..PAIRS].iter().enumerate() {
                     let factors = Avx512::load_ints(factors.as_ptr());
-                    correction = Avx512::dot_pair(correction, factors, row_sums[2 * pair..].as_ptr());
+                    minimums = Avx512::dot_pair(minimums, factors, row_sums[2 * pair..].as_ptr());
                 }
-                let minimum = Avx512::load(factors.super_minimum.as_ptr());
-                share = Avx512::mul_add(Avx512::to_floats(correction), minimum, share);
             }
-            let added = Avx512::mul_add(Avx512::splat(*scale), share, Avx512::load(sum.as_ptr()));
-            Avx512::store(added, sum.as_mut_ptr());
+            add_share::<Avx512>(weigh::<Avx512, F>(total, minimums, factors), *scale, sum);
         }
     }
 }
