@@ -265,12 +265,19 @@ fn generated(
     if prompt::is_refusal(&text) {
         return Err(FallbackReason::Refused);
     }
-    let copied = if generator.copies() { verbatim::copies(&text, hits, &order) } else { Ok(()) };
-    match copied.and_then(|()| check::check(&text, hits, &order)) {
-        Ok(claims) if generator.copies() && !quote::is_near_best(found, &claims) => {
-            let problem = "nothing that it says is near enough to the question".to_owned();
-            Err(FallbackReason::Unsupported { problem })
+    let supported = || {
+        if !generator.copies() {
+            return check::check(&text, hits, &order);
         }
+        verbatim::copies(&text, hits, &order)?;
+        let claims = check::check(&text, hits, &order)?;
+        if quote::is_near_best(found, &claims) {
+            Ok(claims)
+        } else {
+            Err("nothing that it says is near enough to the question".to_owned())
+        }
+    };
+    match supported() {
         Ok(claims) => Ok(Written { text, claims }),
         Err(problem) => Err(FallbackReason::Unsupported { problem }),
     }
