@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::error::HubError;
 use crate::limits::Limits;
 use crate::names::{Repository, is_commit, is_safe_hash, is_safe_path};
+use crate::whole::appear;
 
 /// How often a lock that another process holds is tried.
 const LOCK_POLL: Duration = Duration::from_millis(50);
@@ -85,12 +86,8 @@ impl RepositoryCache {
         if fs::read_link(&path).is_ok_and(|found| found == target) {
             return Ok(());
         }
-        let fresh = folder.join(format!(".{}.{}", etag, std::process::id()));
-        let linked = std::os::unix::fs::symlink(&target, &fresh).and_then(|()| fs::rename(&fresh, &path));
-        linked.map_err(|error| {
-            let _ = fs::remove_file(&fresh);
-            HubError::disk(&path, "cannot be linked")(error)
-        })
+        appear(&path, |fresh| std::os::unix::fs::symlink(&target, fresh))
+            .map_err(HubError::disk(&path, "cannot be linked"))
     }
 
     /// Writes which commit a revision is. A commit needs no such name.
@@ -101,9 +98,7 @@ impl RepositoryCache {
         let path = self.folder.join("refs").join(revision);
         let folder = path.parent().unwrap_or(&path);
         fs::create_dir_all(folder).map_err(HubError::disk(folder, "cannot be made"))?;
-        let fresh = folder.join(format!(".{commit}.{}", std::process::id()));
-        let written = fs::write(&fresh, commit).and_then(|()| fs::rename(&fresh, &path));
-        written.map_err(HubError::disk(&path, "cannot be written"))
+        appear(&path, |fresh| fs::write(fresh, commit)).map_err(HubError::disk(&path, "cannot be written"))
     }
 
     /// The commit of a revision, or of the only snapshot when none is asked for.

@@ -9,6 +9,7 @@ use crate::names::{Source, is_sha256};
 use crate::partial::sha256_of;
 use crate::resolve::pulled_repositories;
 use crate::settings::Settings;
+use crate::whole::appear;
 
 /// What a check of a file found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +92,8 @@ pub fn check(settings: &Settings, source: Option<&Source>, found: &mut dyn FnMut
 pub(crate) fn record(blob: &Path, sha256: &str) -> Result<(), HubError> {
     let name = blob.file_name().unwrap_or_default().to_string_lossy();
     let path = record_path(blob);
-    fs::write(&path, format!("{sha256}  {name}\n")).map_err(HubError::disk(&path, "cannot be written"))
+    appear(&path, |fresh| fs::write(fresh, format!("{sha256}  {name}\n")))
+        .map_err(HubError::disk(&path, "cannot be written"))
 }
 
 /// Takes back what [`record`] wrote, if it did.

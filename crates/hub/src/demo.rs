@@ -1,14 +1,13 @@
 //! The demo model, which travels inside the binary, so that a machine that reaches no hub has one as well.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use serde::Deserialize;
 
 use crate::catalog::demo_entry;
 use crate::error::HubError;
+use crate::whole::appear;
 
 /// What is typed to name the demo model.
 pub const DEMO_MODEL: &str = "sconce-demo";
@@ -42,15 +41,8 @@ pub fn demo_model(cache: &Path) -> Result<PathBuf, HubError> {
     Ok(path)
 }
 
-/// The file has its name when it is whole, whoever else writes it at the same time, in another container, too.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), HubError> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_nanos());
-    let fresh = path.with_added_extension(format!("{}-{now}.part", std::process::id()));
-    let written = fs::File::create_new(&fresh).and_then(|mut file| file.write_all(bytes));
-    written.and_then(|()| fs::rename(&fresh, path)).map_err(|error| {
-        let _ = fs::remove_file(&fresh);
-        HubError::disk(path, "cannot be written")(error)
-    })
+    appear(path, |fresh| fs::write(fresh, bytes)).map_err(HubError::disk(path, "cannot be written"))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod pull;
 mod resolve;
 mod settings;
 mod transfer;
+mod whole;
 
 pub use cache::display_name;
 pub use catalog::{CatalogModel, catalog};
