@@ -103,15 +103,16 @@ impl Activations {
 
 #[cfg(target_arch = "x86_64")]
 impl<'a> BlockRows<'a> {
-    /// Those from row `first` on, of a whole block; none behind the last.
+    /// Those from row `first` on; none behind the last.
     #[inline(always)]
     pub(super) fn from(&self, first: usize) -> BlockRows<'a> {
+        let start = first * self.strips * STRIP;
         BlockRows {
             strips: self.strips,
-            values: self.values.get(first * BLOCK..).unwrap_or_default(),
+            values: self.values.get(start..).unwrap_or_default(),
             scales: self.scales.get(first..).unwrap_or_default(),
-            half_sums: self.half_sums.get(first * BLOCK / HALF_GROUP..).unwrap_or_default(),
-            sums: self.sums.get(first * BLOCK / STRIP..).unwrap_or_default(),
+            half_sums: self.half_sums.get(start / HALF_GROUP..).unwrap_or_default(),
+            sums: self.sums.get(start / STRIP..).unwrap_or_default(),
         }
     }
 }

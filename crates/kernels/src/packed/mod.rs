@@ -26,6 +26,7 @@ mod instructions;
 mod lanes;
 mod pack;
 mod product;
+mod share;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]

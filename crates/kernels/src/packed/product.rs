@@ -2,13 +2,18 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::ops::Range;
+
 use super::activations::{Activations, BlockRows};
-use super::format::{Format, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Scales};
+use super::format::{Format, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
 use super::instructions::Instructions;
 use super::lanes::Lanes;
 use super::lanes::portable::Portable;
+use super::share::{self, Dots};
 use super::unpack::{Factors, Unpacked};
-use super::{BLOCK, Packed, STRIP, TILE};
+use super::{Packed, STRIP, TILE};
 use crate::parallel::{DisjointSlice, for_ranges};
 use crate::weight::WeightType;
 
@@ -34,15 +39,14 @@ pub(super) fn multiply_with(instructions: Instructions, values: &[f32], matrix: 
     let shared = DisjointSlice::new(&mut product);
     let function = compiled_for(instructions, matrix.weight_type);
     let cost = rows * matrix.inputs * matrix.outputs;
-    for_ranges(matrix.tiles().div_ceil(TILES), cost, |range| {
-        let mut work = Work::new();
+    let compute = |range: Range<usize>, work: &mut Work| {
         for item in range {
             let first = item * TILES;
             let tile_count = TILES.min(matrix.tiles() - first);
             let tiles = std::array::from_fn(|at| matrix.tile(first + at.min(tile_count - 1)));
             for start in (0..rows).step_by(ROW_BLOCK) {
                 let count = ROW_BLOCK.min(rows - start);
-                function(&Part { tiles, tile_count, activations: &activations, start, count }, &mut work);
+                function(&Part { tiles, tile_count, activations: &activations, start, count }, work);
                 for (at, sums) in work.sums.iter().enumerate().take(tile_count) {
                     let (output, width) = ((first + at) * TILE, TILE.min(matrix.outputs - (first + at) * TILE));
                     for (row, sums) in sums[..count].iter().enumerate() {
@@ -53,7 +57,8 @@ pub(super) fn multiply_with(instructions: Instructions, values: &[f32], matrix: 
                 }
             }
         }
-    });
+    };
+    for_ranges(matrix.tiles().div_ceil(TILES), cost, |range| WORK.with_borrow_mut(|work| compute(range, work)));
     product
 }
 
@@ -61,7 +66,7 @@ pub(super) fn multiply_with(instructions: Instructions, values: &[f32], matrix: 
 pub(super) struct Part<'a> {
     /// Where the matrix ends before the second, the first again.
     tiles: [&'a [u8]; TILES],
-    tile_count: usize,
+    pub(super) tile_count: usize,
     activations: &'a Activations,
     start: usize,
     pub(super) count: usize,
@@ -84,6 +89,11 @@ impl<'a> Part<'a> {
         let Part { activations, start, count, .. } = *self;
         (0..activations.blocks()).map(move |block| activations.block(block, start, count))
     }
+}
+
+thread_local! {
+    /// Kept from product to product: what a step needs is neither allocated nor zeroed again.
+    static WORK: RefCell<Box<Work>> = RefCell::new(Box::new(Work::new()));
 }
 
 /// What a thread works on.
@@ -181,14 +191,15 @@ pub(super) unsafe fn sum_tiles<L: Lanes, F: Format>(part: &Part<'_>, work: &mut 
             let next = &mut 0;
             // SAFETY: the caller promises the instructions; `rows` and `sums` are of as many rows.
             unsafe {
-                unpacked.fill::<L, F>(bytes, rows.strips);
+                let (codes, factors) = unpacked.fill::<L, F>(bytes, rows.strips);
+                let dots = Vectors::<F> { codes, rows: &rows, format: PhantomData };
                 let (eights, rest) = sums.as_chunks_mut::<ROWS>();
-                add_each::<L, F, ROWS>(unpacked, &rows, next, eights);
+                add_each::<L, F, ROWS>(&dots, factors, next, eights);
                 let (fours, rest) = rest.as_chunks_mut::<4>();
-                add_each::<L, F, 4>(unpacked, &rows, next, fours);
+                add_each::<L, F, 4>(&dots, factors, next, fours);
                 let (twos, ones) = rest.as_chunks_mut::<2>();
-                add_each::<L, F, 2>(unpacked, &rows, next, twos);
-                add_each::<L, F, 1>(unpacked, &rows, next, ones.as_chunks_mut::<1>().0);
+                add_each::<L, F, 2>(&dots, factors, next, twos);
+                add_each::<L, F, 1>(&dots, factors, next, ones.as_chunks_mut::<1>().0);
             }
         }
     }
@@ -214,154 +225,40 @@ fn prefetch(rest: &[u8], length: usize) {
 /// There are these rows; the processor has the instructions.
 #[inline(always)]
 unsafe fn add_each<L: Lanes, F: Format, const COUNT: usize>(
-    unpacked: &Unpacked,
-    rows: &BlockRows<'_>,
+    dots: &Vectors<'_, F>,
+    factors: &Factors,
     next: &mut usize,
     sums: &mut [[[f32; TILE]; COUNT]],
 ) {
     for sums in sums {
         // SAFETY: the caller promises the rows and the instructions.
-        unsafe {
-            let local = match F::LAYOUT.scales {
-                Scales::Plain => plain_share::<L, F, COUNT>(unpacked, rows, *next),
-                Scales::Super => super_share::<L, F, COUNT>(unpacked, rows, *next),
-            };
-            for ((local, sums), scale) in local.into_iter().zip(sums).zip(&rows.scales[*next..*next + COUNT]) {
-                add_share::<L>(local, *scale, sums);
-            }
-        }
+        unsafe { share::add::<L, F, COUNT>(dots, factors, dots.rows, *next, sums) };
         *next += COUNT;
     }
 }
 
-/// A plain type's block times the rows `first..first + COUNT`, which share each load of the weights.
-///
-/// # Safety
-/// There are these rows; the processor has the instructions.
-#[inline(always)]
-unsafe fn plain_share<L: Lanes, F: Format, const COUNT: usize>(
-    unpacked: &Unpacked,
-    rows: &BlockRows<'_>,
-    first: usize,
-) -> [L::Floats; COUNT] {
-    let (layout, groups) = (F::LAYOUT, rows.strips);
-    let half_sums = &rows.half_sums[first * 2 * groups..(first + COUNT) * 2 * groups];
-    // SAFETY: a block's groups lie within `unpacked`, and each row has two sums for each of them; the caller promises the rest.
-    unsafe {
-        let mut local = [L::splat(0.0); COUNT];
-        let negated = L::splat_ints(both(if layout.has_minimums { -1 } else { -layout.zero }));
-        for group in 0..groups {
-            let scale = L::load(unpacked.factors.scales[group].as_ptr());
-            for (row, local) in local.iter_mut().enumerate() {
-                let pair = half_sums.as_ptr().add(2 * (row * groups + group));
-                let sum = L::dot_pair(L::splat_ints(0), negated, pair);
-                let start = if layout.has_minimums { L::splat_ints(0) } else { sum };
-                let dot = dot::<L, F, COUNT>(unpacked, rows, first + row, group, start);
-                *local = L::mul_add(L::to_floats(dot), scale, *local);
-                if layout.has_minimums {
-                    let minimum = L::load(unpacked.factors.minimums[group].as_ptr());
-                    *local = L::mul_add(L::to_floats(sum), minimum, *local);
-                }
+/// Dot products by vectors.
+struct Vectors<'a, F: Format> {
+    codes: &'a [u8],
+    rows: &'a BlockRows<'a>,
+    format: PhantomData<F>,
+}
+
+impl<L: Lanes, F: Format> Dots<L> for Vectors<'_, F> {
+    // What it asks of its caller stands at `Dots`, under # Safety.
+    #[inline(always)]
+    unsafe fn add<const COUNT: usize>(&self, first: usize, group: usize, starts: [L::Ints; COUNT]) -> [L::Ints; COUNT] {
+        let (input, stride) = (group * F::LAYOUT.group, self.rows.strips * STRIP);
+        // SAFETY: the caller promises that the group's codes and the rows' activations are there, and the instructions.
+        unsafe {
+            let codes = self.codes.as_ptr().add(input * TILE);
+            let values = self.rows.values.as_ptr().add(first * stride + input);
+            match (F::LAYOUT.group, F::LAYOUT.bits) {
+                (16, _) => L::dots::<4, 6, COUNT>(codes, values, stride, starts),
+                (_, 4) => L::dots::<8, 4, COUNT>(codes, values, stride, starts),
+                (_, 5) => L::dots::<8, 5, COUNT>(codes, values, stride, starts),
+                _ => L::dots::<8, 8, COUNT>(codes, values, stride, starts),
             }
-        }
-        local
-    }
-}
-
-/// A K type's block times the rows `first..first + COUNT`, which share each load of the weights.
-///
-/// # Safety
-/// There are these rows; the processor has the instructions.
-#[inline(always)]
-unsafe fn super_share<L: Lanes, F: Format, const COUNT: usize>(
-    unpacked: &Unpacked,
-    rows: &BlockRows<'_>,
-    first: usize,
-) -> [L::Floats; COUNT] {
-    let (layout, factors) = (F::LAYOUT, &unpacked.factors);
-    let pairs = BLOCK / layout.group / 2;
-    let sums = &if layout.group == STRIP { rows.sums } else { rows.half_sums }[first * 2 * pairs..];
-    // SAFETY: K types have whole blocks, whose groups lie within `unpacked`; each row has a sum for each of them; the caller
-    // promises the rest.
-    unsafe {
-        let mut corrections = [L::splat_ints(0); COUNT];
-        for (pair, factors) in factors.pairs[..pairs].iter().enumerate() {
-            let factors = L::load_ints(factors.as_ptr());
-            for (row, correction) in corrections.iter_mut().enumerate() {
-                let sums = sums.as_ptr().add(2 * (row * pairs + pair));
-                *correction = L::dot_pair(*correction, factors, sums);
-            }
-        }
-        // What a zero takes away has the scale of the codes; minimums have one of their own.
-        let mut totals = if layout.has_minimums { [L::splat_ints(0); COUNT] } else { corrections };
-        for (group, scale) in factors.group_scales[..2 * pairs].iter().enumerate() {
-            let scale = L::load_ints(scale.as_ptr());
-            for (row, total) in totals.iter_mut().enumerate() {
-                let dot = dot::<L, F, COUNT>(unpacked, rows, first + row, group, L::splat_ints(0));
-                *total = L::mul_add_ints(dot, scale, *total);
-            }
-        }
-        std::array::from_fn(|row| weigh::<L, F>(totals[row], corrections[row], factors))
-    }
-}
-
-/// A row's share of a K type's block: the integer of its codes times the block's scale and, where there are minimums, the integer of
-/// those times theirs.
-///
-/// # Safety
-/// The processor has the instructions of `L`.
-#[inline(always)]
-pub(super) unsafe fn weigh<L: Lanes, F: Format>(total: L::Ints, minimums: L::Ints, factors: &Factors) -> L::Floats {
-    // SAFETY: sixteen floats each; the caller promises the instructions.
-    unsafe {
-        let share = L::mul(L::to_floats(total), L::load(factors.super_scale.as_ptr()));
-        if F::LAYOUT.has_minimums {
-            L::mul_add(L::to_floats(minimums), L::load(factors.super_minimum.as_ptr()), share)
-        } else {
-            share
-        }
-    }
-}
-
-/// Adds a block's share, times the scale of the row's activations, to the row's sums.
-///
-/// # Safety
-/// The processor has the instructions of `L`.
-#[inline(always)]
-pub(super) unsafe fn add_share<L: Lanes>(share: L::Floats, scale: f32, sums: &mut [f32; TILE]) {
-    // SAFETY: sixteen floats; the caller promises the instructions.
-    unsafe { L::store(L::mul_add(L::splat(scale), share, L::load(sums.as_ptr())), sums.as_mut_ptr()) }
-}
-
-/// The same 16 bits twice.
-const fn both(factor: i32) -> i32 {
-    factor & 0xffff | factor << 16
-}
-
-/// `start` plus the dot products of one group of one row. Where few rows leave a product waiting for the sum before it, two sums
-/// are made.
-///
-/// # Safety
-/// There are this row and group; the processor has the instructions.
-#[inline(always)]
-unsafe fn dot<L: Lanes, F: Format, const COUNT: usize>(
-    unpacked: &Unpacked,
-    rows: &BlockRows<'_>,
-    row: usize,
-    group: usize,
-    start: L::Ints,
-) -> L::Ints {
-    let input = group * F::LAYOUT.group;
-    let chains = if COUNT < 4 { 2 } else { 1 };
-    // SAFETY: the caller promises that the group's codes and the row's activations are there, and the instructions.
-    unsafe {
-        let codes = unpacked.codes.as_ptr().add(input * TILE);
-        let values = rows.values.as_ptr().add(row * rows.strips * STRIP + input);
-        match (F::LAYOUT.group, F::LAYOUT.bits) {
-            (16, _) => L::dot::<4, 6>(codes, values, start, chains),
-            (_, 4) => L::dot::<8, 4>(codes, values, start, chains),
-            (_, 5) => L::dot::<8, 5>(codes, values, start, chains),
-            _ => L::dot::<8, 8>(codes, values, start, chains),
         }
     }
 }

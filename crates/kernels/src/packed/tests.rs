@@ -69,7 +69,7 @@ fn every_instruction_set_gives_the_same_bits() {
         for (outputs, inputs) in shapes(weight_type) {
             let bytes = quantize_to_bytes(&matrix(&mut random, outputs, inputs), weight_type).expect("blocks");
             let packed = Packed::new(&bytes, weight_type, outputs, inputs).expect("a packed type");
-            for rows in [1, 2, 3, 4, 7, 8, 13, 16, 21, 130] {
+            for rows in [1, 2, 3, 4, 7, 8, 13, 16, 21, 50, 130] {
                 // Large and small ones side by side, and rows of zeros.
                 let mut values = random.vector(rows * inputs);
                 values.iter_mut().step_by(7).for_each(|value| *value *= 100.0);
@@ -107,7 +107,7 @@ fn codes_and_activations_of_the_largest_magnitude_do_not_overflow() {
             let packed = Packed::new(&bytes, weight_type, outputs, inputs).expect("a packed type");
             for sign in [1.0, -1.0] {
                 // Enough rows for every way to multiply, and one that fills no register.
-                let values = vec![sign; 17 * inputs];
+                let values = vec![sign; 49 * inputs];
                 let wanted = multiply_with(Instructions::Portable, &values, &packed);
                 for instructions in Instructions::available() {
                     assert_eq!(
@@ -168,7 +168,7 @@ fn an_activation_that_is_no_number_shows_in_its_row_alone() {
     for weight_type in TYPES {
         let bytes = quantize_to_bytes(&matrix(&mut random, 16, 512), weight_type).expect("blocks");
         let packed = Packed::new(&bytes, weight_type, 16, 512).expect("a packed type");
-        for (rows, row) in [(3, 1), (17, 0), (17, 16)] {
+        for (rows, row) in [(3, 1), (17, 0), (17, 16), (50, 49)] {
             for fault in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 let mut values = random.vector(rows * 512);
                 values[row * 512 + 300] = fault;

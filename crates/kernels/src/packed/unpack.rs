@@ -12,8 +12,8 @@ use super::{BLOCK, Packed, STRIP, STRIPS, TILE};
 #[repr(C, align(64))]
 pub(super) struct Unpacked {
     /// Per strip eight quads of 64 bytes: four inputs of each output.
-    pub(super) codes: [u8; BLOCK * TILE],
-    pub(super) factors: Factors,
+    codes: [u8; BLOCK * TILE],
+    factors: Factors,
 }
 
 /// What the dot products of a block are multiplied by, of each output. Of plain types `scales` and `minimums`, of K types the
@@ -38,20 +38,28 @@ impl Unpacked {
         Self { codes: [0; BLOCK * TILE], factors: Factors::new() }
     }
 
-    /// Unpacks a block of so many strips.
+    /// Unpacks a block of so many strips, and gives its codes; codes of eight bits stay where they are.
     ///
     /// # Safety
     /// The processor has the instructions of `L`.
     #[inline(always)]
-    pub(super) unsafe fn fill<L: Lanes, F: Format>(&mut self, block: &[u8], strips: usize) {
+    pub(super) unsafe fn fill<'a, L: Lanes, F: Format>(
+        &'a mut self,
+        block: &'a [u8],
+        strips: usize,
+    ) -> (&'a [u8], &'a Factors) {
         let layout = F::LAYOUT;
         let (head, codes) = block.split_at(layout.head_bytes(strips));
         // SAFETY: the caller promises the instructions.
         unsafe { self.factors.fill::<L, F>(head, strips * layout.strip_groups()) };
+        if layout.bits == 8 {
+            return (codes, &self.factors);
+        }
         let strip_bytes = layout.strip_bytes();
         for (strip, place) in codes.chunks_exact(strip_bytes).zip(self.codes.chunks_exact_mut(STRIP * TILE)) {
             fill_strip(strip, layout.bits, place);
         }
+        (&self.codes, &self.factors)
     }
 }
 
@@ -149,10 +157,6 @@ pub(super) fn widened(half: u16) -> f32 {
 
 #[inline(always)]
 fn fill_strip(strip: &[u8], bits: usize, place: &mut [u8]) {
-    if bits == 8 {
-        place.copy_from_slice(strip);
-        return;
-    }
     let (nibbles, above) = strip.split_at(256);
     let (first, second) = place.split_at_mut(256);
     for ((byte, low), high) in nibbles.iter().zip(first.iter_mut()).zip(second.iter_mut()) {

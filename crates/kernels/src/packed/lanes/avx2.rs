@@ -110,38 +110,52 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn dot<const QUADS: usize, const BITS: usize>(
+    unsafe fn dots<const QUADS: usize, const BITS: usize, const COUNT: usize>(
         codes: *const u8,
         activations: *const i8,
-        start: [__m256i; 2],
-        _chains: usize,
-    ) -> [__m256i; 2] {
-        // SAFETY: the caller promises the lengths and the instructions.
-        unsafe {
-            let mut sums = start;
-            let mut quad = 0;
-            while quad < QUADS {
-                let mut pairs = products::<BITS>(codes.add(64 * quad), activations.add(4 * quad));
-                let mut more = 1;
-                while more < quads_without_overflow(BITS) && quad + more < QUADS {
-                    let next = products::<BITS>(codes.add(64 * (quad + more)), activations.add(4 * (quad + more)));
-                    for (pair, next) in pairs.iter_mut().zip(next) {
-                        *pair = _mm256_add_epi16(*pair, next);
-                    }
-                    more += 1;
+        stride: usize,
+        starts: [[__m256i; 2]; COUNT],
+    ) -> [[__m256i; 2]; COUNT] {
+        // SAFETY: the caller promises the lengths in each row, and the instructions.
+        std::array::from_fn(|row| unsafe { dot::<QUADS, BITS>(codes, activations.add(row * stride), starts[row]) })
+    }
+}
+
+/// `start` plus the dot products of one row.
+///
+/// # Safety
+/// As the trait's `dots` of one row.
+#[inline(always)]
+unsafe fn dot<const QUADS: usize, const BITS: usize>(
+    codes: *const u8,
+    activations: *const i8,
+    start: [__m256i; 2],
+) -> [__m256i; 2] {
+    // SAFETY: the caller promises the lengths and the instructions.
+    unsafe {
+        let mut sums = start;
+        let mut quad = 0;
+        while quad < QUADS {
+            let mut pairs = products::<BITS>(codes.add(64 * quad), activations.add(4 * quad));
+            let mut more = 1;
+            while more < quads_without_overflow(BITS) && quad + more < QUADS {
+                let next = products::<BITS>(codes.add(64 * (quad + more)), activations.add(4 * (quad + more)));
+                for (pair, next) in pairs.iter_mut().zip(next) {
+                    *pair = _mm256_add_epi16(*pair, next);
                 }
-                for (sum, pair) in sums.iter_mut().zip(pairs) {
-                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pair, _mm256_set1_epi16(1)));
-                }
-                quad += more;
+                more += 1;
             }
-            if BITS == 8 {
-                // The codes were taken as signed, 128 less than they are.
-                let total: i32 = (0..4 * QUADS).map(|at| i32::from(*activations.add(at))).sum();
-                sums = sums.map(|sum| _mm256_add_epi32(sum, _mm256_set1_epi32(128 * total)));
+            for (sum, pair) in sums.iter_mut().zip(pairs) {
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pair, _mm256_set1_epi16(1)));
             }
-            sums
+            quad += more;
         }
+        if BITS == 8 {
+            // The codes were taken as signed, 128 less than they are.
+            let total: i32 = (0..4 * QUADS).map(|at| i32::from(*activations.add(at))).sum();
+            sums = sums.map(|sum| _mm256_add_epi32(sum, _mm256_set1_epi32(128 * total)));
+        }
+        sums
     }
 }
 

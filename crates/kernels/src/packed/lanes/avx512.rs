@@ -100,22 +100,29 @@ impl Lanes for Avx512 {
         unsafe { _mm512_fmadd_ps(factor, other, addend) }
     }
 
+    /// Quad by quad, so that products that need not wait for each other are neighbours. A row that is alone has a second sum.
     #[inline(always)]
-    unsafe fn dot<const QUADS: usize, const BITS: usize>(
+    unsafe fn dots<const QUADS: usize, const BITS: usize, const COUNT: usize>(
         codes: *const u8,
         activations: *const i8,
-        start: __m512i,
-        chains: usize,
-    ) -> __m512i {
+        stride: usize,
+        starts: [__m512i; COUNT],
+    ) -> [__m512i; COUNT] {
         // SAFETY: the caller promises the lengths and the instructions.
         unsafe {
-            let mut sums = [start, _mm512_setzero_si512()];
+            let mut sums = [starts, [_mm512_setzero_si512(); COUNT]];
+            let chains = if COUNT < 4 { 2 } else { 1 };
             for quad in 0..QUADS {
                 let codes = _mm512_loadu_si512(codes.add(64 * quad).cast());
-                let four = _mm512_set1_epi32(activations.add(4 * quad).cast::<i32>().read_unaligned());
-                sums[quad % chains] = _mm512_dpbusd_epi32(sums[quad % chains], codes, four);
+                for (row, sum) in sums[quad % chains].iter_mut().enumerate() {
+                    let four = activations.add(row * stride + 4 * quad).cast::<i32>().read_unaligned();
+                    *sum = _mm512_dpbusd_epi32(*sum, codes, _mm512_set1_epi32(four));
+                }
             }
-            if chains == 1 { sums[0] } else { _mm512_add_epi32(sums[0], sums[1]) }
+            if chains == 1 {
+                return sums[0];
+            }
+            std::array::from_fn(|row| _mm512_add_epi32(sums[0][row], sums[1][row]))
         }
     }
 }

@@ -58,17 +58,17 @@ pub(super) trait Lanes {
     /// `factor * other + addend`, rounded once.
     unsafe fn mul_add(factor: Self::Floats, other: Self::Floats, addend: Self::Floats) -> Self::Floats;
 
-    /// Dot products of `QUADS` quads: `start` plus, for each output, its codes times the activations. Codes have `BITS` bits;
-    /// `chains`, 1 or 2, says whether two sums are made, which are then added.
+    /// Of `COUNT` rows, `stride` bytes apart: their start plus, for each output, the dot product of `QUADS` quads of its codes with
+    /// the row's activations. Codes have `BITS` bits.
     ///
     /// # Safety
-    /// `codes` points to `64 * QUADS` bytes, `activations` to `4 * QUADS`; the processor has the instructions.
-    unsafe fn dot<const QUADS: usize, const BITS: usize>(
+    /// `codes` points to `64 * QUADS` bytes, `activations` to `4 * QUADS` in each row; the processor has the instructions.
+    unsafe fn dots<const QUADS: usize, const BITS: usize, const COUNT: usize>(
         codes: *const u8,
         activations: *const i8,
-        start: Self::Ints,
-        chains: usize,
-    ) -> Self::Ints;
+        stride: usize,
+        starts: [Self::Ints; COUNT],
+    ) -> [Self::Ints; COUNT];
 
     /// `start` plus, for each output, its two factors of 16 bits times the pair of numbers, which is the same for all.
     ///

@@ -96,24 +96,33 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn dot<const QUADS: usize, const BITS: usize>(
+    unsafe fn dots<const QUADS: usize, const BITS: usize, const COUNT: usize>(
         codes: *const u8,
         activations: *const i8,
-        start: [i32; TILE],
-        _chains: usize,
-    ) -> [i32; TILE] {
-        // SAFETY: the caller promises these lengths.
-        let (codes, activations) = unsafe {
-            (std::slice::from_raw_parts(codes, 64 * QUADS), std::slice::from_raw_parts(activations, 4 * QUADS))
-        };
-        let mut sums = start;
-        for (codes, activations) in codes.chunks_exact(64).zip(activations.chunks_exact(4)) {
-            for (sum, codes) in sums.iter_mut().zip(codes.chunks_exact(4)) {
-                for (code, activation) in codes.iter().zip(activations) {
-                    *sum += i32::from(*code) * i32::from(*activation);
-                }
+        stride: usize,
+        starts: [[i32; TILE]; COUNT],
+    ) -> [[i32; TILE]; COUNT] {
+        // SAFETY: the caller promises the lengths in each row, and the instructions.
+        std::array::from_fn(|row| unsafe { dot::<QUADS>(codes, activations.add(row * stride), starts[row]) })
+    }
+}
+
+/// `start` plus the dot products of one row.
+///
+/// # Safety
+/// As the trait's `dots` of one row.
+#[inline(always)]
+unsafe fn dot<const QUADS: usize>(codes: *const u8, activations: *const i8, start: [i32; TILE]) -> [i32; TILE] {
+    // SAFETY: the caller promises these lengths.
+    let (codes, activations) =
+        unsafe { (std::slice::from_raw_parts(codes, 64 * QUADS), std::slice::from_raw_parts(activations, 4 * QUADS)) };
+    let mut sums = start;
+    for (codes, activations) in codes.chunks_exact(64).zip(activations.chunks_exact(4)) {
+        for (sum, codes) in sums.iter_mut().zip(codes.chunks_exact(4)) {
+            for (code, activation) in codes.iter().zip(activations) {
+                *sum += i32::from(*code) * i32::from(*activation);
             }
         }
-        sums
     }
+    sums
 }

@@ -1,46 +1,28 @@
-//! The tile unit (AMX) of Intel's servers: one instruction gives the dot products of sixteen rows of activations with 64 inputs of
-//! a tile's sixteen outputs. Weights of K types are multiplied by their group's scale beforehand (`planes.rs`), so that a whole
-//! block is summed within the unit, as the exact integer that it is.
+//! The tile unit (AMX) of Intel's servers: one instruction gives the dot products of sixteen rows of activations with up to 64 inputs
+//! of a tile's sixteen outputs. K types are multiplied block by block (`blocks.rs`), the others group by group (`groups.rs`).
 
 #![allow(unsafe_code)]
 
 mod available;
+mod blocks;
+mod codes;
+mod groups;
 mod planes;
 
-use std::arch::asm;
-use std::arch::x86_64::{_mm_cvtsi32_si128, _mm512_add_epi32, _mm512_load_si512, _mm512_sll_epi32};
-
-use super::activations::{BlockRows, SPARE_ROWS};
+use super::activations::SPARE_ROWS;
 use super::format::{Format, Scales};
-use super::lanes::Lanes;
 use super::lanes::avx512::Avx512;
-use super::product::{self, Part, TILES, Work, add_share, weigh};
-use super::unpack::Factors;
-use super::{BLOCK, STRIPS, TILE};
-use planes::{Planes, cut};
+use super::product::{self, Part, Work};
 
 pub(super) use available::is_available;
 
 /// Rows of a register.
 const ROWS: usize = 16;
-/// Rows from which the unit is faster than products of vectors: the planes are filled for however few.
-const LEAST_ROWS: usize = 12;
 
-/// Inputs of a register of rows, and how many of those a block has.
-const STEP: usize = 64;
-const STEPS: usize = BLOCK / STEP;
+// What the instructions take for granted.
+const _: () = assert!(size_of::<Shapes>() == 64 && SPARE_ROWS + 1 >= ROWS);
 
-// What the instructions below have as plain numbers.
-const _: () = assert!(
-    TILES == 2
-        && STEPS == 2 * TILES
-        && size_of::<Planes>() == 8192
-        && size_of::<[Dots; TILES]>() == 4096
-        && size_of::<Shapes>() == 64
-        && SPARE_ROWS + 1 >= ROWS
-);
-
-/// The shapes of the registers: eight of sixteen rows of 64 bytes.
+/// The shapes of the eight registers.
 #[repr(C, align(64))]
 struct Shapes {
     palette: u8,
@@ -51,63 +33,16 @@ struct Shapes {
     rows: [u8; 16],
 }
 
-static SHAPES: Shapes = Shapes {
-    palette: 1,
-    start_row: 0,
-    reserved: [0; 14],
-    bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
-};
-
-/// What a thread works on beside what the other products need. Three things go on at a time: the unit multiplies a register of
-/// rows with one block, the planes of the next block are filled, and the dot products of the register before, which may have been
-/// another block's, are weighed.
-#[repr(C, align(64))]
+/// What a thread works on beside what the other products need.
 pub(super) struct Room {
-    planes: [[Planes; TILES]; 2],
-    factors: [[Factors; TILES]; 3],
-    dots: [[Dots; TILES]; 2],
+    blocks: blocks::Room,
+    groups: groups::Room,
 }
-
-/// Dot products with the low and the high plane, of each row.
-type Dots = [[[i32; TILE]; ROWS]; 2];
 
 impl Room {
-    pub(super) fn new() -> Self {
-        Self {
-            planes: [const { [const { Planes::new() }; TILES] }; 2],
-            factors: [const { [const { Factors::new() }; TILES] }; 3],
-            dots: [[[[[0; TILE]; ROWS]; 2]; TILES]; 2],
-        }
+    const fn new() -> Self {
+        Self { blocks: blocks::Room::new(), groups: groups::Room::new() }
     }
-
-    /// Fills half of the planes of a tile's block, and with the first half its factors.
-    ///
-    /// # Safety
-    /// The processor has the instructions.
-    #[inline(always)]
-    unsafe fn fill<F: Format>(&mut self, block: usize, tile: usize, half: usize, bytes: &[u8]) {
-        let (head, codes) = bytes.split_at(F::LAYOUT.head_bytes(STRIPS));
-        let factors = &mut self.factors[block % 3][tile];
-        // SAFETY: the caller promises the instructions.
-        unsafe {
-            if half == 0 {
-                factors.fill::<Avx512, F>(head, BLOCK / F::LAYOUT.group);
-            }
-            self.planes[block % 2][tile].fill::<F>(codes, &factors.group_scales, half);
-        }
-    }
-}
-
-/// Dot products that wait to be weighed.
-struct Pending<'a> {
-    /// Which of those in the room.
-    dots: usize,
-    factors: usize,
-    /// From the first row of the register on.
-    rows: BlockRows<'a>,
-    /// The first row.
-    first: usize,
 }
 
 /// As [`product::sum_tiles`], by the unit where it is faster.
@@ -116,147 +51,20 @@ struct Pending<'a> {
 /// The processor has AVX-512 with VNNI, and [`is_available`] was true.
 #[inline(always)]
 pub(super) unsafe fn sum_tiles<F: Format>(part: &Part<'_>, work: &mut Work) {
-    if part.count < LEAST_ROWS || F::LAYOUT.scales == Scales::Plain {
-        // SAFETY: the caller promises the instructions.
-        return unsafe { product::sum_tiles::<Avx512, F>(part, work) };
-    }
-    let Work { sums, room, .. } = work;
-    let room = &mut **room.get_or_insert_with(|| Box::new(Room::new()));
-    sums.iter_mut().for_each(|sums| sums[..part.count].fill([0.0; TILE]));
-    let mut blocks = part.blocks::<F>(0).zip(part.blocks::<F>(1)).map(|(first, second)| [first, second]);
-    let mut next = blocks.next();
-    let mut pending: Option<Pending<'_>> = None;
-    let mut turn = 0;
-    // SAFETY: the shapes are valid for the unit; sums stay in its registers from one block of instructions to the next, which the
-    // compiler never uses for itself; rows behind the last one are there to be read, and what comes of them is not; the
-    // caller promises the instructions.
+    let is_plain = F::LAYOUT.scales == Scales::Plain;
+    // SAFETY: the caller promises the instructions.
     unsafe {
-        asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, preserves_flags, readonly));
-        if let Some(bytes) = next {
-            (0..2 * TILES).for_each(|quarter| room.fill::<F>(0, quarter / 2, quarter % 2, bytes[quarter / 2]));
+        if part.count < if is_plain { groups::LEAST_ROWS } else { blocks::LEAST_ROWS } {
+            return product::sum_tiles::<Avx512, F>(part, work);
         }
-        for (block, rows) in part.rows().enumerate() {
-            next = blocks.next();
-            for first in (0..part.count).step_by(ROWS) {
-                for step in 0..STEPS {
-                    let planes = room.planes[block % 2].as_ptr().cast::<u8>();
-                    multiply::<F>(
-                        step,
-                        rows.values[first * BLOCK + step * STEP..].as_ptr(),
-                        planes.add(step * STEP * TILE),
-                    );
-                    if let Some(bytes) = next.filter(|_| first == 0) {
-                        room.fill::<F>(block + 1, step / 2, step % 2, bytes[step / 2]);
-                    }
-                    if let Some(pending) = &pending {
-                        weigh_quarter::<F>(room, pending, step, &mut sums[step / 2][..part.count]);
-                    }
-                }
-                store(&mut room.dots[turn % 2]);
-                pending = Some(Pending { dots: turn % 2, factors: block % 3, rows: rows.from(first), first });
-                turn += 1;
+        let Work { sums, room, .. } = work;
+        let room = room.get_or_insert_with(|| Box::new(Room::new()));
+        if is_plain {
+            for (tile, sums) in sums.iter_mut().enumerate().take(part.tile_count) {
+                groups::sum_tile::<F>(part, &mut room.groups, &mut sums[..part.count], tile);
             }
-        }
-        if let Some(pending) = &pending {
-            (0..STEPS).for_each(|step| weigh_quarter::<F>(room, pending, step, &mut sums[step / 2][..part.count]));
-        }
-        asm!("tilerelease", options(nostack, nomem, preserves_flags));
-    }
-}
-
-/// Weighs half of the rows of one tile, and adds them to its sums.
-///
-/// # Safety
-/// The processor has the instructions; the rows of `pending` are there.
-#[inline(always)]
-unsafe fn weigh_quarter<F: Format>(room: &Room, pending: &Pending<'_>, step: usize, sums: &mut [[f32; TILE]]) {
-    let (tile, half) = (step / 2, step % 2 * (ROWS / 2));
-    let end = sums.len().min(pending.first + half + ROWS / 2);
-    let Some(sums) = sums.get_mut(pending.first + half..end) else { return };
-    let (dots, factors) = (&room.dots[pending.dots][tile], &room.factors[pending.factors][tile]);
-    // SAFETY: as the caller promises.
-    unsafe { add::<F>(dots, half, factors, &pending.rows.from(half), sums) };
-}
-
-/// Multiplies 64 inputs of sixteen rows with both planes of both tiles. Register 4 holds rows, 5 and 6 codes, 0 to 3 sums, which the
-/// first step begins.
-///
-/// # Safety
-/// `values` points to the inputs in sixteen rows of a block, `planes` to those in the first plane; the shapes are loaded.
-#[inline(always)]
-unsafe fn multiply<F: Format>(step: usize, values: *const i8, planes: *const u8) {
-    macro_rules! multiply {
-        ($product:literal) => {
-            asm!(
-                "tileloadd tmm4, [{values} + {block}]",
-                "tileloadd tmm5, [{planes} + {line}]",
-                concat!($product, " tmm0, tmm4, tmm5"),
-                "tileloadd tmm6, [{planes} + {line} + 4096]",
-                concat!($product, " tmm1, tmm4, tmm6"),
-                "tileloadd tmm5, [{planes} + {line} + 8192]",
-                concat!($product, " tmm2, tmm4, tmm5"),
-                "tileloadd tmm6, [{planes} + {line} + 12288]",
-                concat!($product, " tmm3, tmm4, tmm6"),
-                values = in(reg) values, planes = in(reg) planes, line = in(reg) 64usize, block = in(reg) BLOCK,
-                options(nostack, preserves_flags, readonly),
-            )
-        };
-    }
-    // SAFETY: the caller promises the rows; planes stand one behind the other, and of each the step has sixteen lines.
-    unsafe {
-        if step == 0 {
-            asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                options(nostack, nomem, preserves_flags)
-            );
-        }
-        if cut::<F>().0 { multiply!("tdpbssd") } else { multiply!("tdpbsud") }
-    }
-}
-
-/// Stores the sums.
-///
-/// # Safety
-/// The shapes are loaded.
-#[inline(always)]
-unsafe fn store(dots: &mut [Dots; TILES]) {
-    // SAFETY: four registers of sixteen lines are as much as the dot products of two tiles with two planes.
-    unsafe {
-        asm!(
-            "tilestored [{dots} + {line}], tmm0", "tilestored [{dots} + {line} + 1024], tmm1",
-            "tilestored [{dots} + {line} + 2048], tmm2", "tilestored [{dots} + {line} + 3072], tmm3",
-            dots = in(reg) dots.as_mut_ptr(), line = in(reg) 64usize, options(nostack, preserves_flags),
-        );
-    }
-}
-
-/// Weighs dot products from row `first` of the register on, as many as there are sums, and adds them; `rows` begins with the same.
-///
-/// # Safety
-/// There are these rows; the processor has the instructions.
-#[inline(always)]
-unsafe fn add<F: Format>(dots: &Dots, first: usize, factors: &Factors, rows: &BlockRows<'_>, sums: &mut [[f32; TILE]]) {
-    const PAIRS: usize = BLOCK / 64;
-    let row_sums = rows.sums.as_chunks::<{ 2 * PAIRS }>().0;
-    let dots = dots[0][first..].iter().zip(&dots[1][first..]);
-    // SAFETY: lines of dot products are aligned, as `Room` is; each row has a sum of each of its eight groups of 32; the caller
-    // promises the instructions.
-    unsafe {
-        let shift = _mm_cvtsi32_si128(cut::<F>().1 as i32);
-        for ((sum, (low, high)), (row_sums, scale)) in sums.iter_mut().zip(dots).zip(row_sums.iter().zip(rows.scales)) {
-            let high = _mm512_sll_epi32(_mm512_load_si512(high.as_ptr().cast()), shift);
-            let total = _mm512_add_epi32(_mm512_load_si512(low.as_ptr().cast()), high);
-            let mut minimums = Avx512::splat_ints(0);
-            if F::LAYOUT.has_minimums {
-                for (pair, factors) in factors.pairs[..PAIRS].iter().enumerate() {
-                    let factors = Avx512::load_ints(factors.as_ptr());
-                    minimums = Avx512::dot_pair(minimums, factors, row_sums[2 * pair..].as_ptr());
-                }
-            }
-            add_share::<Avx512>(weigh::<Avx512, F>(total, minimums, factors), *scale, sum);
+        } else {
+            blocks::sum_tiles::<F>(part, &mut room.blocks, sums);
         }
     }
 }
