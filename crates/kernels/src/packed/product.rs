@@ -73,14 +73,13 @@ pub(super) struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// The blocks of a tile, in order; the next one is asked for from memory meanwhile.
-    pub(super) fn blocks<F: Format>(&self, tile: usize) -> impl Iterator<Item = &'a [u8]> + use<'a, F> {
+    /// The blocks of a tile, in order, each with what is to be asked for meanwhile.
+    pub(super) fn blocks<F: Format>(&self, tile: usize) -> impl Iterator<Item = (&'a [u8], Ahead<'a>)> + use<'a, F> {
         let (activations, mut rest) = (self.activations, self.tiles[tile]);
         (0..activations.blocks()).map(move |block| {
             let (bytes, behind) = rest.split_at(F::LAYOUT.block_bytes(activations.strips(block)));
             rest = behind;
-            prefetch(rest, bytes.len());
-            bytes
+            (bytes, Ahead { behind, length: bytes.len() })
         })
     }
 
@@ -187,12 +186,12 @@ pub(super) unsafe fn sum_tiles<L: Lanes, F: Format>(part: &Part<'_>, work: &mut 
     for (tile, sums) in sums.iter_mut().enumerate().take(part.tile_count) {
         let sums = &mut sums[..part.count];
         sums.fill([0.0; TILE]);
-        for (bytes, rows) in part.blocks::<F>(tile).zip(part.rows()) {
+        for ((bytes, ahead), rows) in part.blocks::<F>(tile).zip(part.rows()) {
             let next = &mut 0;
             // SAFETY: the caller promises the instructions; `rows` and `sums` are of as many rows.
             unsafe {
                 let (codes, factors) = unpacked.fill::<L, F>(bytes, rows.strips);
-                let dots = Vectors::<F> { codes, rows: &rows, format: PhantomData };
+                let dots = Vectors::<F> { codes, ahead, rows: &rows, format: PhantomData };
                 let (eights, rest) = sums.as_chunks_mut::<ROWS>();
                 add_each::<L, F, ROWS>(&dots, factors, next, eights);
                 let (fours, rest) = rest.as_chunks_mut::<4>();
@@ -205,18 +204,30 @@ pub(super) unsafe fn sum_tiles<L: Lanes, F: Format>(part: &Part<'_>, work: &mut 
     }
 }
 
-/// Asks for the next block, or the next tile's first, while this one is computed: memory is further away than the processor
-/// looks ahead by itself.
-#[inline(always)]
-fn prefetch(rest: &[u8], length: usize) {
-    #[cfg(target_arch = "x86_64")]
-    for line in (0..length).step_by(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch of an address that is not mapped does nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(rest.as_ptr().wrapping_add(AHEAD + line).cast()) };
+/// The next block, or the next tile's first, which is asked for from memory while this one is computed: memory is further away than
+/// the processor looks ahead by itself. A little at a time, or the lines on their way are more than the core keeps track of.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead<'a> {
+    behind: &'a [u8],
+    length: usize,
+}
+
+impl Ahead<'_> {
+    /// Asks for one of so many parts.
+    #[inline(always)]
+    pub(super) fn ask(&self, part: usize, parts: usize) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let lines = self.length.div_ceil(64);
+            for line in lines * part / parts..lines * (part + 1) / parts {
+                // SAFETY: a prefetch of an address that is not mapped does nothing.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(self.behind.as_ptr().wrapping_add(AHEAD + 64 * line).cast()) };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (self, part, parts);
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (rest, length);
 }
 
 /// Adds to so many rows at a time, from `next` on.
@@ -240,6 +251,7 @@ unsafe fn add_each<L: Lanes, F: Format, const COUNT: usize>(
 /// Dot products by vectors.
 struct Vectors<'a, F: Format> {
     codes: &'a [u8],
+    ahead: Ahead<'a>,
     rows: &'a BlockRows<'a>,
     format: PhantomData<F>,
 }
@@ -249,6 +261,9 @@ impl<L: Lanes, F: Format> Dots<L> for Vectors<'_, F> {
     #[inline(always)]
     unsafe fn add<const COUNT: usize>(&self, first: usize, group: usize, starts: [L::Ints; COUNT]) -> [L::Ints; COUNT] {
         let (input, stride) = (group * F::LAYOUT.group, self.rows.strips * STRIP);
+        if first == 0 {
+            self.ahead.ask(group, self.rows.strips * F::LAYOUT.strip_groups());
+        }
         // SAFETY: the caller promises that the group's codes and the rows' activations are there, and the instructions.
         unsafe {
             let codes = self.codes.as_ptr().add(input * TILE);

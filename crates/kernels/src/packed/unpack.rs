@@ -56,8 +56,9 @@ impl Unpacked {
             return (codes, &self.factors);
         }
         let strip_bytes = layout.strip_bytes();
-        for (strip, place) in codes.chunks_exact(strip_bytes).zip(self.codes.chunks_exact_mut(STRIP * TILE)) {
-            fill_strip(strip, layout.bits, place);
+        for (strip, place) in codes.chunks_exact(strip_bytes).zip(self.codes.as_chunks_mut().0) {
+            // SAFETY: a strip of this type, and codes begin at a line, as all strips do then; the caller promises the rest.
+            unsafe { L::unpack::<F>(strip, place) };
         }
         (&self.codes, &self.factors)
     }
@@ -155,8 +156,9 @@ pub(super) fn widened(half: u16) -> f32 {
     f32::from_bits(sign | if half & BEYOND.0 == BEYOND.0 { rest | BEYOND.1 } else { finite })
 }
 
+/// Unpacks a strip by plain loops.
 #[inline(always)]
-fn fill_strip(strip: &[u8], bits: usize, place: &mut [u8]) {
+pub(super) fn fill_strip(strip: &[u8], bits: usize, place: &mut [u8]) {
     let (nibbles, above) = strip.split_at(256);
     let (first, second) = place.split_at_mut(256);
     for ((byte, low), high) in nibbles.iter().zip(first.iter_mut()).zip(second.iter_mut()) {

@@ -6,10 +6,13 @@ use std::arch::x86_64::{
     __m512, __m512i, _mm_loadu_si128, _mm256_loadu_si256, _mm512_add_epi32, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps,
     _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
     _mm512_loadu_si512, _mm512_mul_ps, _mm512_mullo_epi32, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,
-    _mm512_storeu_ps, _mm512_storeu_si512,
+    _mm512_store_si512, _mm512_storeu_ps, _mm512_storeu_si512,
 };
 
 use super::Lanes;
+use super::codes::code;
+use crate::packed::format::Format;
+use crate::packed::{STRIP, TILE};
 
 pub(in crate::packed) struct Avx512;
 
@@ -98,6 +101,14 @@ impl Lanes for Avx512 {
     unsafe fn mul_add(factor: __m512, other: __m512, addend: __m512) -> __m512 {
         // SAFETY: as above.
         unsafe { _mm512_fmadd_ps(factor, other, addend) }
+    }
+
+    #[inline(always)]
+    unsafe fn unpack<F: Format>(strip: &[u8], place: &mut [u8; STRIP * TILE]) {
+        for (quad, place) in place.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+            // SAFETY: the caller promises the strip, and that places begin at lines.
+            unsafe { _mm512_store_si512(place.as_mut_ptr().cast(), code::<F>(strip, quad)) };
+        }
     }
 
     /// Quad by quad, so that products that need not wait for each other are neighbours. A row that is alone has a second sum.

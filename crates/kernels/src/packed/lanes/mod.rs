@@ -6,7 +6,13 @@
 pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod codes;
 pub(super) mod portable;
+
+use super::format::Format;
+use super::unpack::fill_strip;
+use super::{STRIP, TILE};
 
 /// Sixteen integers and sixteen floats, one for each output of a tile. Every operation gives the same bits everywhere.
 pub(super) trait Lanes {
@@ -57,6 +63,15 @@ pub(super) trait Lanes {
 
     /// `factor * other + addend`, rounded once.
     unsafe fn mul_add(factor: Self::Floats, other: Self::Floats, addend: Self::Floats) -> Self::Floats;
+
+    /// Unpacks a strip of codes of fewer than eight bits, as `unpack.rs` tells.
+    ///
+    /// # Safety
+    /// As above; the strip is as long as its layout says, and `place` begins at a line.
+    #[inline(always)]
+    unsafe fn unpack<F: Format>(strip: &[u8], place: &mut [u8; STRIP * TILE]) {
+        fill_strip(strip, F::LAYOUT.bits, place);
+    }
 
     /// Of `COUNT` rows, `stride` bytes apart: their start plus, for each output, the dot product of `QUADS` quads of its codes with
     /// the row's activations. Codes have `BITS` bits.

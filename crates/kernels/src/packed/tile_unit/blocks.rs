@@ -108,10 +108,11 @@ pub(super) unsafe fn sum_tiles<F: Format>(
     unsafe {
         asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, preserves_flags, readonly));
         if let Some(bytes) = next {
-            (0..2 * TILES).for_each(|quarter| room.fill::<F>(0, quarter / 2, quarter % 2, bytes[quarter / 2]));
+            (0..2 * TILES).for_each(|quarter| room.fill::<F>(0, quarter / 2, quarter % 2, bytes[quarter / 2].0));
         }
         for (block, rows) in part.rows().enumerate() {
             next = blocks.next();
+            next.iter().flatten().for_each(|(_, ahead)| ahead.ask(0, 1));
             for first in (0..part.count).step_by(ROWS) {
                 for step in 0..STEPS {
                     let planes = room.planes[block % 2].as_ptr().cast::<u8>();
@@ -121,7 +122,8 @@ pub(super) unsafe fn sum_tiles<F: Format>(
                         planes.add(step * STEP * TILE),
                     );
                     if let Some(bytes) = next.filter(|_| first == 0) {
-                        room.fill::<F>(block + 1, step / 2, step % 2, bytes[step / 2]);
+                        let (bytes, _) = bytes[step / 2];
+                        room.fill::<F>(block + 1, step / 2, step % 2, bytes);
                     }
                     if let Some(pending) = &pending {
                         weigh_quarter::<F>(room, pending, step, &mut sums[step / 2][..part.count]);

@@ -4,12 +4,12 @@
 #![allow(unsafe_code)]
 
 use std::arch::asm;
-use std::arch::x86_64::{__m512i, _mm512_add_epi32, _mm512_load_si512, _mm512_store_si512};
+use std::arch::x86_64::{__m512i, _mm512_add_epi32, _mm512_load_si512};
 
-use super::codes::code;
 use super::{ROWS, Shapes};
 use crate::packed::activations::BlockRows;
 use crate::packed::format::Format;
+use crate::packed::lanes::Lanes;
 use crate::packed::lanes::avx512::Avx512;
 use crate::packed::product::Part;
 use crate::packed::share::{self, Dots};
@@ -135,11 +135,11 @@ pub(super) unsafe fn sum_tile<F: Format>(part: &Part<'_>, room: &mut Room, sums:
     // rows behind the last one are there to be read, and what comes of them is not; the caller promises the instructions.
     unsafe {
         asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, preserves_flags, readonly));
-        if let Some((bytes, rows)) = blocks.peek() {
+        if let Some(((bytes, _), rows)) = blocks.peek() {
             (0..rows.strips).for_each(|strip| unpack::<F>(bytes, rows.strips, strip, &mut room.codes[0]));
         }
         let mut block = 0;
-        while let Some((bytes, rows)) = blocks.next() {
+        while let Some(((bytes, ahead), rows)) = blocks.next() {
             let next = blocks.peek().copied();
             let (head, codes) = bytes.split_at(layout.head_bytes(rows.strips));
             room.factors[block % 2].fill::<Avx512, F>(head, rows.strips);
@@ -149,7 +149,10 @@ pub(super) unsafe fn sum_tile<F: Format>(part: &Part<'_>, room: &mut Room, sums:
                     if strip % GROUPS == 0 {
                         multiply(&rows.from(first), codes, strip, &mut room.dots[turn % 2]);
                     }
-                    if let Some((bytes, rows)) = next.filter(|_| first == 0) {
+                    if first == 0 {
+                        ahead.ask(strip, rows.strips);
+                    }
+                    if let Some(((bytes, _), rows)) = next.filter(|_| first == 0) {
                         unpack::<F>(bytes, rows.strips, strip, &mut room.codes[(block + 1) % 2]);
                     }
                     if let Some(pending) =
@@ -186,11 +189,9 @@ unsafe fn unpack<F: Format>(bytes: &[u8], strips: usize, strip: usize, place: &m
         return;
     }
     let codes = &bytes[layout.head_bytes(strips) + strip * layout.strip_bytes()..][..layout.strip_bytes()];
-    let place = &mut place[strip * STRIP * TILE..][..STRIP * TILE];
-    for (quad, place) in place.as_chunks_mut::<64>().0.iter_mut().enumerate() {
-        // SAFETY: the strip is as long as its layout says, and places begin at lines; the caller promises the instructions.
-        unsafe { _mm512_store_si512(place.as_mut_ptr().cast(), code::<F>(codes, quad)) };
-    }
+    let place = &mut place.as_chunks_mut().0[strip];
+    // SAFETY: the strip is as long as its layout says, and places begin at lines; the caller promises the instructions.
+    unsafe { Avx512::unpack::<F>(codes, place) };
 }
 
 /// Dot products of a register of rows with the next four groups, or as many as the block still has.

@@ -5,7 +5,6 @@
 
 mod available;
 mod blocks;
-mod codes;
 mod groups;
 mod planes;
 

@@ -9,8 +9,8 @@ use std::arch::x86_64::{
     _mm512_store_si512, _mm512_sub_epi16, _mm512_ternarylogic_epi32,
 };
 
-use super::codes::code;
 use crate::packed::format::Format;
+use crate::packed::lanes::codes::code;
 use crate::packed::{BLOCK, STRIP, STRIPS, TILE};
 
 /// The planes of a block.

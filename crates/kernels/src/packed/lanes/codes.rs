@@ -1,4 +1,4 @@
-//! Codes as bytes, a vector at a time.
+//! Codes as bytes, a vector of AVX-512 at a time.
 
 #![allow(unsafe_code)]
 
@@ -14,7 +14,7 @@ use crate::packed::format::Format;
 /// # Safety
 /// The strip is as long as the layout says; the processor has the instructions.
 #[inline(always)]
-pub(super) unsafe fn code<F: Format>(strip: &[u8], quad: usize) -> __m512i {
+pub(in crate::packed) unsafe fn code<F: Format>(strip: &[u8], quad: usize) -> __m512i {
     let vector = |at: usize| strip[64 * at..].as_ptr().cast();
     // SAFETY: nibbles are four vectors, planes of further bits one or two behind them; the caller promises the instructions.
     unsafe {
