@@ -9,6 +9,7 @@ mod ingest;
 mod library;
 mod model;
 mod plan;
+mod profile;
 mod progress;
 mod pull;
 mod quantize;
@@ -22,14 +23,20 @@ use std::process::ExitCode;
 
 use args::{Arguments, Command};
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use profile::Profile;
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let profile = arguments.profile.then(Profile::default);
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sconce=info"));
     let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
-    log.with_target(false).init();
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false);
+    let parts = filter_fn(|metadata| metadata.target() == sconce_model::PARTS);
+    let listening = profile.clone().map(|profile| profile.with_filter(parts));
+    tracing_subscriber::registry().with(log.with_filter(filter)).with(listening).init();
     if let Some(threads) = arguments.threads {
         sconce_kernels::set_threads(threads.into());
     }
@@ -44,6 +51,9 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments.command),
     };
+    if let Some(profile) = profile {
+        eprintln!("{}", profile.table().as_deref().unwrap_or("--profile: no step of a model was made"));
+    }
     match outcome {
         Ok(code) => code,
         Err(error) => {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustc_hash::FxHashMap;
 use sconce_kv::{KvCacheConfig, KvCacheManager, Salt};
-use sconce_model::{DeviceMemory, Executor, ExecutorBounds, KvCache, Llama, ModelError, StepOutcome, Ticket};
+use sconce_model::{DeviceMemory, Executor, ExecutorBounds, KvCache, Llama, ModelError, StepOutcome, Ticket, part};
 use sconce_sched::{Scheduler, SchedulerConfig, SchedulerStats, SequenceId, StepPlan};
 use sconce_text::{ChatTemplate, Tokenizer};
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -336,14 +336,18 @@ impl Engine {
 
     /// The whole step: schedule, run, learn, emit.
     fn step(&mut self) {
-        let plan = self.scheduler.schedule();
+        part!("step", self.whole_step());
+    }
+
+    fn whole_step(&mut self) {
+        let plan = part!("schedule", self.scheduler.schedule());
         self.announce(&plan);
         // Before anybody hears of this step, so that whoever has a token also finds it counted.
         self.report();
         let ran = !plan.is_empty();
         if ran {
             let began = Instant::now();
-            match self.runner.launch(&plan) {
+            match part!("run", self.runner.launch(&plan)) {
                 Ok(ticket) => self.in_flight.push_back((plan, ticket, began)),
                 Err(error) => return self.fail_launch(&plan, &error),
             }
@@ -357,7 +361,7 @@ impl Engine {
         while self.in_flight.len() > depth {
             let Some((plan, ticket, launched)) = self.in_flight.pop_front() else { break };
             match self.runner.collect(&plan, ticket) {
-                Ok(outcome) => self.land(&plan, outcome, launched),
+                Ok(outcome) => part!("emit", self.land(&plan, outcome, launched)),
                 Err(error) => {
                     self.fail_steps(&error);
                     return false;

@@ -10,6 +10,7 @@ use crate::architecture::Presence;
 use crate::config::LlamaConfig;
 use crate::error::ModelError;
 use crate::kv_cache::LayerCache;
+use crate::part;
 use crate::tensors::TensorSource;
 
 /// The weights of a layer.
@@ -124,10 +125,10 @@ impl Layer {
         cache: &LayerCache,
         activation: DType,
     ) -> Result<(Tensor, Tensor), ModelError> {
-        let Normed { normed, sum } = stream.norm(&self.attention_norm, self.epsilon, activation)?;
-        let query = quant_matmul(&normed, &self.query)?;
-        let key = quant_matmul(&normed, &self.key)?;
-        let value = quant_matmul(&normed, &self.value)?;
+        let Normed { normed, sum } = part!("norm", stream.norm(&self.attention_norm, self.epsilon, activation))?;
+        let query = part!("query", quant_matmul(&normed, &self.query))?;
+        let key = part!("key", quant_matmul(&normed, &self.key))?;
+        let value = part!("value", quant_matmul(&normed, &self.value))?;
         let projections = Projections {
             query: &query,
             key: &key,
@@ -135,16 +136,20 @@ impl Layer {
             biases: self.biases.as_ref().map(|[query, key, value]| [query, key, value]),
             norms: self.head_norms.as_ref().map(|[query, key]| HeadNorms { query, key, epsilon: self.epsilon }),
         };
-        let query = rope_kv_write(&projections, table, batch, &cache.keys, &cache.values)?;
-        Ok((paged_attention(&query, &cache.keys, &cache.values, batch, self.window)?, sum))
+        let query = part!("rotate and cache", rope_kv_write(&projections, table, batch, &cache.keys, &cache.values))?;
+        let attention = part!("attention", paged_attention(&query, &cache.keys, &cache.values, batch, self.window))?;
+        Ok((attention, sum))
     }
 
     /// The rest of the layer, row by row: the attention's projection and the feed-forward network.
     pub(crate) fn feed_forward(&self, attention: &Tensor, base: Tensor) -> Result<Stream, ModelError> {
-        let projected = quant_matmul(attention, &self.attention_output)?;
+        let projected = part!("attention output", quant_matmul(attention, &self.attention_output))?;
         let stream = Stream { base, update: Some(projected) };
-        let Normed { normed, sum } = stream.norm(&self.feed_forward_norm, self.epsilon, attention.dtype())?;
-        let inner = silu_mul(&quant_matmul(&normed, &self.gate)?, &quant_matmul(&normed, &self.up)?)?;
-        Ok(Stream { base: sum, update: Some(quant_matmul(&inner, &self.down)?) })
+        let normed = part!("norm", stream.norm(&self.feed_forward_norm, self.epsilon, attention.dtype()))?;
+        let Normed { normed, sum } = normed;
+        let gate = part!("gate", quant_matmul(&normed, &self.gate))?;
+        let up = part!("up", quant_matmul(&normed, &self.up))?;
+        let inner = part!("activation", silu_mul(&gate, &up))?;
+        Ok(Stream { base: sum, update: Some(part!("down", quant_matmul(&inner, &self.down))?) })
     }
 }

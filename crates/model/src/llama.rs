@@ -12,6 +12,7 @@ use crate::error::ModelError;
 use crate::kv_cache::KvCache;
 use crate::layer::{Layer, Stream};
 use crate::logits::Logits;
+use crate::part;
 use crate::tensors::TensorSource;
 
 /// The layers that lie on one device.
@@ -217,7 +218,7 @@ impl Llama {
     /// F32 `[logits_rows, vocab_size]`; none when none are wanted.
     pub(crate) fn compute(&self, placed: &[PlacedStep<'_>], kv: &KvCache) -> Result<Option<Tensor>, ModelError> {
         let activation = self.activation.tensor_type();
-        let base = embedding(&self.token_embedding, &placed[0].ids, self.devices.first())?;
+        let base = part!("embedding", embedding(&self.token_embedding, &placed[0].ids, self.devices.first()))?;
         let mut stream = Stream { base, update: None };
         for (stage, step) in self.stages.iter().zip(placed) {
             stream = stream.to_device(&stage.device)?;
@@ -236,10 +237,10 @@ impl Llama {
                 stream = layer.feed_forward(&attention, base)?;
             }
         }
-        let normed = stream.norm(&self.output_norm, self.config.rms_epsilon, activation)?.normed;
+        let normed = part!("norm", stream.norm(&self.output_norm, self.config.rms_epsilon, activation))?.normed;
         // Tokens are told apart by logits that a shorter type would make equal.
         let normed = normed.to_dtype(DType::F32).map_err(KernelError::from)?;
-        Ok(Some(quant_matmul(&normed, &self.output)?))
+        Ok(Some(part!("output", quant_matmul(&normed, &self.output))?))
     }
 }
 

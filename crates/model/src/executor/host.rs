@@ -5,6 +5,7 @@ use crate::batch::ForwardBatch;
 use crate::error::ModelError;
 use crate::kv_cache::KvCache;
 use crate::llama::Llama;
+use crate::part;
 
 /// A model on the CPU.
 #[derive(Debug)]
@@ -42,17 +43,13 @@ impl HostExecutor {
             })?;
             *place = token;
         }
-        self.cache.copy_blocks(step.copies)?;
-        let logits = self.llama.forward(&self.batch, &mut self.cache)?;
-        let outcome: StepOutcome = step
-            .draws
-            .iter()
-            .enumerate()
-            .map(|(index, draw)| {
-                let pending = draw.pending.and_then(token_of);
-                draw.sampler.draw(logits.row(index), draw.position, draw.banned, pending)
-            })
-            .collect();
+        part!("block copies", self.cache.copy_blocks(step.copies))?;
+        let logits = part!("forward", self.llama.forward(&self.batch, &mut self.cache))?;
+        let draws = step.draws.iter().enumerate().map(|(index, draw)| {
+            let pending = draw.pending.and_then(token_of);
+            draw.sampler.draw(logits.row(index), draw.position, draw.banned, pending)
+        });
+        let outcome: StepOutcome = part!("sampling", draws.collect());
         self.drawn = outcome.iter().map(|row| row.as_ref().ok().map(|sampled| sampled.token)).collect();
         Ok(outcome)
     }
