@@ -56,6 +56,23 @@ fn figures_are_kept_where_they_were_asked_for() {
 }
 
 #[test]
+fn a_profile_names_the_parts_of_the_steps_that_were_made() {
+    let data = tempfile::tempdir().expect("a folder");
+    let model = tiny_model(data.path());
+    let model = model.to_str().expect("UTF-8");
+    let sizes = ["--prompts", "8", "--streams", "1", "--tokens", "16", "--repeat", "1"];
+    let output = run(data.path(), &[&["bench", "model", "--profile", "--model", model], &sizes[..]].concat());
+    assert!(output.status.success(), "{}", words(&output));
+    let told = words(&output);
+    for line in ["| step | 100.0 % |", "| · run |", "| · · forward |", "| · · · attention |", "| · · sampling |"] {
+        assert!(told.contains(line), "{line} is not in {told}");
+    }
+    // A command that makes no step says so.
+    let planned = words(&run(data.path(), &["plan", model, "--profile"]));
+    assert!(planned.contains("no step of a model was made"), "{planned}");
+}
+
+#[test]
 fn synth_replaces_its_own_files_and_no_others_unless_forced() {
     let data = tempfile::tempdir().expect("a folder");
     let own = tiny_model(data.path());
