@@ -64,7 +64,8 @@ fn a_profile_names_the_parts_of_the_steps_that_were_made() {
     let output = run(data.path(), &[&["bench", "model", "--profile", "--model", model], &sizes[..]].concat());
     assert!(output.status.success(), "{}", words(&output));
     let told = words(&output);
-    for line in ["| step | 100.0 % |", "| · run |", "| · · forward |", "| · · · attention |", "| · · sampling |"] {
+    for line in ["| step | 100.0 % |", "| · run |", "| · · forward |", "| · · · attention |", "| · · sampling |"]
+    {
         assert!(told.contains(line), "{line} is not in {told}");
     }
     // A command that makes no step says so.

@@ -16,9 +16,10 @@
 //! file's.
 //!
 //! A product rounds activations to eight bits per block (`activations.rs`). For each row and output it is a sum over blocks in
-//! order, with one rounding per multiply-add. In K types, whose groups have whole numbers as scales, a block's codes
-//! and its minimums give an exact integer each, which is rounded to a float and weighed; in the others it is a sum over groups in order, of exact dot products times the group's scale. So bits
-//! are the same on every machine, in every batch, and whichever instructions computed them.
+//! order, with one rounding per multiply-add. In K types, whose groups have whole numbers as scales, a block's codes and its
+//! minimums give an exact integer each, which is rounded to a float and weighed; in the others it is a sum over groups in order, of
+//! exact dot products times the group's scale (`share.rs`). So bits are the same on every machine, in every batch, and whichever
+//! instructions computed them.
 
 mod activations;
 mod format;
