@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws a table of measurements as bars: how many times faster Sconce is than its peer.
+"""Draws a table of measurements as bars: how many times as fast as llama.cpp Sconce is.
 
     scripts/ratio_picture.py benches/runs/DATE-MACHINE/beside-llama-cpp.csv benches/runs/DATE-MACHINE/beside-llama-cpp.svg
 

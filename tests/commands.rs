@@ -70,7 +70,7 @@ fn a_profile_names_the_parts_of_the_steps_that_were_made() {
     }
     // A command that makes no step says so.
     let planned = words(&run(data.path(), &["plan", model, "--profile"]));
-    assert!(planned.contains("no step of a model was made"), "{planned}");
+    assert!(planned.contains("no engine made a step"), "{planned}");
 }
 
 #[test]

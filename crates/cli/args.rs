@@ -25,7 +25,8 @@ pub(crate) struct Arguments {
     /// Weights of Q2_K and Q3_K have threads of their own, which CANDLE_NUM_THREADS counts.
     #[arg(long, global = true, env = "SCONCE_THREADS", value_name = "COUNT", value_parser = value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
-    /// Print at the end where the time of the model's steps went, part by part. Of a server, when it was told to stop.
+    /// Print at the end where the time of the engine's steps went, part by part. Of a server, when it was told to stop. What a command
+    /// computes without an engine, such as the perplexity of `verify`, is not counted.
     #[arg(long, global = true)]
     pub(crate) profile: bool,
     #[command(subcommand)]

@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments.command),
     };
     if let Some(profile) = profile {
-        eprintln!("{}", profile.table().as_deref().unwrap_or("--profile: no step of a model was made"));
+        eprintln!("{}", profile.table().as_deref().unwrap_or("--profile: no engine made a step"));
     }
     match outcome {
         Ok(code) => code,

@@ -334,12 +334,12 @@ impl Engine {
         self.in_flight.is_empty() && self.streams.values().all(Stream::is_stalled)
     }
 
-    /// The whole step: schedule, run, learn, emit.
     fn step(&mut self) {
-        part!("step", self.whole_step());
+        part!("step", self.parts_of_step());
     }
 
-    fn whole_step(&mut self) {
+    /// Schedules, runs, learns, emits.
+    fn parts_of_step(&mut self) {
         let plan = part!("schedule", self.scheduler.schedule());
         self.announce(&plan);
         // Before anybody hears of this step, so that whoever has a token also finds it counted.
@@ -360,7 +360,7 @@ impl Engine {
     fn collect_down_to(&mut self, depth: usize) -> bool {
         while self.in_flight.len() > depth {
             let Some((plan, ticket, launched)) = self.in_flight.pop_front() else { break };
-            match self.runner.collect(&plan, ticket) {
+            match part!("collect", self.runner.collect(&plan, ticket)) {
                 Ok(outcome) => part!("emit", self.land(&plan, outcome, launched)),
                 Err(error) => {
                     self.fail_steps(&error);

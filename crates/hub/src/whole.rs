@@ -1,4 +1,4 @@
-//! Files and links that appear under their name at once or not at all.
+//! Files and links that appear under their name at once or not at all, but for a power cut: nothing waits for the disk.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Calls `make` with a name beside `path` that nobody else uses, and gives what it made the name `path`, in place of what has it.
-/// Nothing is left behind when it fails.
+/// Nothing is left behind when it fails; a process that is killed meanwhile leaves a hidden `.part`.
 pub(crate) fn appear(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let fresh = path.with_file_name(fresh_name());
     let made = make(&fresh).and_then(|()| fs::rename(&fresh, path));

@@ -24,7 +24,7 @@ fn products(criterion: &mut Criterion) {
         });
         let mut group = criterion.benchmark_group(format!("{weight_type:?}"));
         group.sample_size(10);
-        for rows in [1, 4, 8, 16, 512] {
+        for rows in [1, 4, 8, 16, 48, 512] {
             let activations =
                 Tensor::from_vec(random.vector(rows * inputs), (rows, inputs), &Device::Cpu).expect("rows");
             let mut turn = 0;

@@ -39,6 +39,8 @@ pub use part::PARTS;
 pub use reading::{TextReading, read_text};
 pub use sconce_kernels::{BlockCopy, KernelError};
 pub use sizes::{ModelSizes, Work};
+#[doc(hidden)]
+pub use tracing; // for `part!`
 
 /// One device that layers of a model and their cache live on.
 pub use candle_core::Device;

@@ -4,11 +4,11 @@
 /// The target of the spans.
 pub const PARTS: &str = "sconce::part";
 
-/// Does some work as a part of this name, within the part that it is in; what it gives is what the work gave. On a card a part is
-/// over when its kernels are launched, not when they have run.
+/// Does some work as a part of this name, within the part that it is in; what it gives is what the work gave, and `?` or `return` in
+/// it leave the work alone. On a card a part is over when its kernels are launched, not when they have run.
 #[macro_export]
 macro_rules! part {
     ($name:literal, $work:expr) => {
-        tracing::trace_span!(target: $crate::PARTS, $name).in_scope(|| $work)
+        $crate::tracing::trace_span!(target: $crate::PARTS, $name).in_scope(|| $work)
     };
 }

@@ -1,5 +1,5 @@
 //! `sconce-peer-candle MODEL.gguf TEXT`: the perplexity over a text as candle-transformers computes it, with candle's quantized
-//! products. Windows and tokens are those of `sconce verify MODEL.gguf --text TEXT`; a token at a time, since candle's model
+//! products. Windows and tokens are those of `sconce verify MODEL.gguf --text TEXT`, for models whose context is 512 or more; a token at a time, since candle's model
 //! gives the logits of the last row alone.
 
 use std::fs::File;

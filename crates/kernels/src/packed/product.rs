@@ -205,7 +205,7 @@ pub(super) unsafe fn sum_tiles<L: Lanes, F: Format>(part: &Part<'_>, work: &mut 
 }
 
 /// The next block, or the next tile's first, which is asked for from memory while this one is computed: memory is further away than
-/// the processor looks ahead by itself. A little at a time, or the lines on their way are more than the core keeps track of.
+/// the processor looks ahead by itself. Best a little at a time: the lines of a block are more than the core keeps track of.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead<'a> {
     behind: &'a [u8],
@@ -226,7 +226,7 @@ impl Ahead<'_> {
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = (self, part, parts);
+        let _ = (self.behind, self.length, part, parts);
     }
 }
 

@@ -111,7 +111,7 @@ impl Lanes for Avx512 {
         }
     }
 
-    /// Quad by quad, so that products that need not wait for each other are neighbours. A row that is alone has a second sum.
+    /// Quad by quad, so that products that need not wait for each other are neighbours. Fewer than four rows have a second sum each.
     #[inline(always)]
     unsafe fn dots<const QUADS: usize, const BITS: usize, const COUNT: usize>(
         codes: *const u8,

@@ -12,7 +12,7 @@ use crate::packed::format::Format;
 /// One quad of a strip: 64 codes, as `unpack.rs` tells.
 ///
 /// # Safety
-/// The strip is as long as the layout says; the processor has the instructions.
+/// Codes have fewer than eight bits; the strip is as long as the layout says; the processor has the instructions.
 #[inline(always)]
 pub(in crate::packed) unsafe fn code<F: Format>(strip: &[u8], quad: usize) -> __m512i {
     let vector = |at: usize| strip[64 * at..].as_ptr().cast();

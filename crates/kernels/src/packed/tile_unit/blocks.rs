@@ -43,8 +43,12 @@ static SHAPES: Shapes = Shapes {
 pub(super) struct Room {
     planes: [[Planes; TILES]; 2],
     factors: [[Factors; TILES]; 3],
-    dots: [[Dots; TILES]; 2],
+    dots: Lines<[[Dots; TILES]; 2]>,
 }
+
+/// Begins at a cache line.
+#[repr(C, align(64))]
+struct Lines<T>(T);
 
 /// Dot products with the low and the high plane, of each row.
 type Dots = [[[i32; TILE]; ROWS]; 2];
@@ -54,7 +58,7 @@ impl Room {
         Self {
             planes: [const { [const { Planes::new() }; TILES] }; 2],
             factors: [const { [const { Factors::new() }; TILES] }; 3],
-            dots: [[[[[0; TILE]; ROWS]; 2]; TILES]; 2],
+            dots: Lines([[[[[0; TILE]; ROWS]; 2]; TILES]; 2]),
         }
     }
 
@@ -112,6 +116,7 @@ pub(super) unsafe fn sum_tiles<F: Format>(
         }
         for (block, rows) in part.rows().enumerate() {
             next = blocks.next();
+            // At once: by the step was measured, and slower.
             next.iter().flatten().for_each(|(_, ahead)| ahead.ask(0, 1));
             for first in (0..part.count).step_by(ROWS) {
                 for step in 0..STEPS {
@@ -129,7 +134,7 @@ pub(super) unsafe fn sum_tiles<F: Format>(
                         weigh_quarter::<F>(room, pending, step, &mut sums[step / 2][..part.count]);
                     }
                 }
-                store(&mut room.dots[turn % 2]);
+                store(&mut room.dots.0[turn % 2]);
                 pending = Some(Pending { dots: turn % 2, factors: block % 3, rows: rows.from(first), first });
                 turn += 1;
             }
@@ -150,7 +155,7 @@ unsafe fn weigh_quarter<F: Format>(room: &Room, pending: &Pending<'_>, step: usi
     let (tile, half) = (step / 2, step % 2 * (ROWS / 2));
     let end = sums.len().min(pending.first + half + ROWS / 2);
     let Some(sums) = sums.get_mut(pending.first + half..end) else { return };
-    let (dots, factors) = (&room.dots[pending.dots][tile], &room.factors[pending.factors][tile]);
+    let (dots, factors) = (&room.dots.0[pending.dots][tile], &room.factors[pending.factors][tile]);
     // SAFETY: as the caller promises.
     unsafe { add::<F>(dots, half, factors, &pending.rows.from(half), sums) };
 }
@@ -213,13 +218,13 @@ unsafe fn store(dots: &mut [Dots; TILES]) {
 /// Weighs dot products from row `first` of the register on, as many as there are sums, and adds them; `rows` begins with the same.
 ///
 /// # Safety
-/// There are these rows; the processor has the instructions.
+/// There are these rows; `dots` begin at a line; the processor has the instructions.
 #[inline(always)]
 unsafe fn add<F: Format>(dots: &Dots, first: usize, factors: &Factors, rows: &BlockRows<'_>, sums: &mut [[f32; TILE]]) {
     const PAIRS: usize = BLOCK / 64;
     let row_sums = rows.sums.as_chunks::<{ 2 * PAIRS }>().0;
     let dots = dots[0][first..].iter().zip(&dots[1][first..]);
-    // SAFETY: lines of dot products are aligned, as `Room` is; each row has a sum of each of its eight groups of 32; the caller
+    // SAFETY: the caller promises that dot products begin at a line, and each row of them is one; each row has a sum of each of its eight groups of 32; the caller
     // promises the instructions.
     unsafe {
         let shift = _mm_cvtsi32_si128(cut::<F>().1 as i32);

@@ -32,6 +32,9 @@ static SHAPES: Shapes = Shapes {
     rows: [16, 16, 16, 16, 16, 16, 8, 8, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
+// What the instructions below have as plain numbers.
+const _: () = assert!(STRIP == 32 && STRIP * TILE == 512 && size_of::<Sums>() == 1024 * STRIPS && GROUPS == 4);
+
 /// What a thread works on. While the unit multiplies a register of rows with a block, the next block's codes are unpacked, and the
 /// dot products of the register before are weighed.
 #[repr(C, align(64))]
@@ -181,7 +184,7 @@ pub(super) unsafe fn sum_tile<F: Format>(part: &Part<'_>, room: &mut Room, sums:
 /// Unpacks one strip of a block of so many. Codes of eight bits stay where they are.
 ///
 /// # Safety
-/// The processor has the instructions.
+/// `place` begins at a line; the processor has the instructions.
 #[inline(always)]
 unsafe fn unpack<F: Format>(bytes: &[u8], strips: usize, strip: usize, place: &mut [u8; BLOCK * TILE]) {
     let layout = F::LAYOUT;
@@ -190,19 +193,19 @@ unsafe fn unpack<F: Format>(bytes: &[u8], strips: usize, strip: usize, place: &m
     }
     let codes = &bytes[layout.head_bytes(strips) + strip * layout.strip_bytes()..][..layout.strip_bytes()];
     let place = &mut place.as_chunks_mut().0[strip];
-    // SAFETY: the strip is as long as its layout says, and places begin at lines; the caller promises the instructions.
+    // SAFETY: the strip is as long as its layout says, and places are whole lines; the caller promises the rest.
     unsafe { Avx512::unpack::<F>(codes, place) };
 }
 
 /// Dot products of a register of rows with the next four groups, or as many as the block still has.
 ///
 /// # Safety
-/// There are sixteen rows to be read, and the group's codes; the shapes are loaded.
+/// There are sixteen rows to be read, and the codes of all groups of the block; the shapes are loaded.
 #[inline(always)]
 unsafe fn multiply(rows: &BlockRows<'_>, codes: &[u8], group: usize, dots: &mut Sums) {
     let (stride, count) = (rows.strips * STRIP, GROUPS.min(rows.strips - group));
     let (values, codes) = (rows.values[group * STRIP..].as_ptr(), codes[group * STRIP * TILE..].as_ptr());
-    let dots = dots.0[group].as_mut_ptr();
+    let dots = dots.0[group..].as_mut_ptr();
     macro_rules! multiply {
         ($($group:literal, $sums:literal, $rows:literal, $codes:literal);+) => {
             asm!(
@@ -218,7 +221,7 @@ unsafe fn multiply(rows: &BlockRows<'_>, codes: &[u8], group: usize, dots: &mut 
             )
         };
     }
-    // SAFETY: the caller promises rows and codes; each group has a kibibyte of sums.
+    // SAFETY: the caller promises rows and codes; sums of the groups from the first on lie one behind the other, a kibibyte each.
     unsafe {
         match count {
             1 => multiply!(0, "tmm0", "tmm4", "tmm6"),
