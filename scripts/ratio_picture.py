@@ -10,7 +10,7 @@ import csv
 import sys
 from html import escape
 
-ROW, TOP, LEFT, WIDTH, RIGHT = 24, 46, 330, 360, 190
+ROW, TOP, LEFT, WIDTH, RIGHT = 24, 46, 320, 320, 280
 CLIP = 4.0  # a longer bar ends here, and says by how much it is longer
 
 
@@ -63,7 +63,7 @@ def main():
     with open(sys.argv[1], newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     with open(sys.argv[2], "w", encoding="utf-8") as file:
-        file.write(draw(lines, "Times as fast as llama.cpp, same machine, same file, same client"))
+        file.write(draw(lines, "Times as fast as llama.cpp, on the same machine with the same files"))
 
 
 if __name__ == "__main__":
