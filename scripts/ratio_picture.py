@@ -11,7 +11,7 @@ import sys
 from html import escape
 
 ROW, TOP, LEFT, WIDTH, RIGHT = 24, 46, 320, 320, 280
-CLIP = 4.0  # a longer bar ends here, and says by how much it is longer
+CLIP = 4.0  # a longer bar is cut, and shows it
 
 
 def ratio(line):
@@ -27,9 +27,9 @@ def draw(lines, title):
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT + WIDTH + RIGHT} {height}" role="img" '
         f'font-family="system-ui, sans-serif" font-size="13">',
         f"<title>{escape(title)}</title>",
-        "<style>text{fill:#1f2328}.faint{fill:#59636e}.ahead{fill:#1a7f64}.behind{fill:#b35900}.line{stroke:#59636e}"
+        "<style>text{fill:#1f2328}.faint{fill:#59636e}.ahead{fill:#1a7f64}.behind{fill:#b35900}.line{stroke:#59636e}.cut{fill:#fff}"
         "@media(prefers-color-scheme:dark){text{fill:#f0f6fc}.faint{fill:#9198a1}.ahead{fill:#3fb68b}.behind{fill:#e08a3c}"
-        ".line{stroke:#9198a1}}</style>",
+        ".line{stroke:#9198a1}.cut{fill:#0d1117}}</style>",
         f'<text x="8" y="22" font-weight="600">{escape(title)}</text>',
     ]
     y = TOP
@@ -40,10 +40,11 @@ def draw(lines, title):
             times = ratio(line)
             width = min(times, CLIP) * scale
             figures = f'{line["sconce"]} against {line["peer"]} {line["unit"]}'
+            cut = '<rect class="cut" ' + f'x="{LEFT + width - 26:.1f}" y="{y + 2}" width="5" height="{ROW - 4}"/>'
             out += [
                 f'<text x="{LEFT - 10}" y="{y + 16}" text-anchor="end">{escape(line["work"])}</text>',
                 f'<rect class="{"ahead" if times >= 1 else "behind"}" x="{LEFT}" y="{y + 4}" width="{width:.1f}" '
-                f'height="{ROW - 8}" rx="2"/>',
+                f'height="{ROW - 8}" rx="2"/>' + (cut if times > CLIP else ""),
                 f'<text x="{LEFT + width + 8:.1f}" y="{y + 16}"><tspan font-weight="600">{times:.2f} ×</tspan>'
                 f'<tspan class="faint" dx="6" font-size="11">{escape(figures)}</tspan></text>',
             ]
@@ -51,7 +52,7 @@ def draw(lines, title):
     x = LEFT + scale
     out += [
         f'<line class="line" x1="{x}" y1="{TOP}" x2="{x}" y2="{y + 4}" stroke-dasharray="3 3"/>',
-        f'<text class="faint" x="{x}" y="{y + 20}" text-anchor="middle" font-size="11">as fast as llama.cpp</text>',
+        f'<text class="faint" x="{x}" y="{y + 20}" text-anchor="middle" font-size="11">as fast as llama.cpp; bars beyond {CLIP:.0f} × are cut</text>',
         "</svg>",
     ]
     return "\n".join(out) + "\n"

@@ -83,7 +83,7 @@ fn curl_hint(library: &library::Library, completes: bool, has_key: bool) -> Resu
         let question = if first.name == library::SAMPLE_STORE {
             "What does an AI Solutions Architect do?".to_owned()
         } else {
-            format!("What do {} do?", library::a_title(&library.store, &first.id)?.unwrap_or("they".into()))
+            format!("What are the duties of {}?", library::a_title(&library.store, &first.id)?.unwrap_or("them".into()))
         };
         hint.push(format!(
             "curl {{base}}/v1/responses -H 'Content-Type: application/json'{key} \\\n    -d '{{\"input\": \"{question}\", \"tools\": [{{\"type\": \"file_search\", \"vector_store_ids\": [\"{}\"]}}]}}'",

@@ -120,9 +120,10 @@ fn summarize(what: &'static str, size: u32, mut measured: Vec<f64>) -> Rate {
 fn print_table(rates: &[Rate]) {
     println!("| work | tokens/s (median) | range |\n| --- | ---: | ---: |");
     for rate in rates {
-        let name = match rate.what {
-            "prompt" => format!("prompt of {}", rate.size),
-            _ => format!("{} streams", rate.size),
+        let name = match (rate.what, rate.size) {
+            ("prompt", size) => format!("prompt of {size}"),
+            (_, 1) => "1 stream".to_owned(),
+            (_, size) => format!("{size} streams"),
         };
         println!("| {name} | {:.1} | {:.1}–{:.1} |", rate.tokens_per_second, rate.range[0], rate.range[1]);
     }
