@@ -19,6 +19,11 @@ def ratio(line):
     return sconce / peer if line["better"] == "higher" else peer / sconce
 
 
+def short(figure):
+    """Three digits, as many as such a measurement is worth."""
+    return f"{float(figure):.3g}"
+
+
 def draw(lines, title):
     scale = WIDTH / CLIP
     groups = list(dict.fromkeys(line["group"] for line in lines))
@@ -39,7 +44,7 @@ def draw(lines, title):
         for line in (line for line in lines if line["group"] == group):
             times = ratio(line)
             width = min(times, CLIP) * scale
-            figures = f'{line["sconce"]} against {line["peer"]} {line["unit"]}'
+            figures = f'{short(line["sconce"])} against {short(line["peer"])} {line["unit"]}'
             cut = '<rect class="cut" ' + f'x="{LEFT + width - 26:.1f}" y="{y + 2}" width="5" height="{ROW - 4}"/>'
             out += [
                 f'<text x="{LEFT - 10}" y="{y + 16}" text-anchor="end">{escape(line["work"])}</text>',
