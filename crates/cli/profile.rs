@@ -59,20 +59,25 @@ impl Profile {
             whole.calls,
             whole.time.as_secs_f64()
         );
-        add_part(&mut table, &parts, &[WHOLE], whole);
+        add_part(&mut table, &parts, &[WHOLE], whole, whole);
         Some(table)
     }
 }
 
 /// Adds the line of a part, and of those within it.
-fn add_part(table: &mut String, parts: &BTreeMap<Vec<&'static str>, Total>, path: &[&'static str], whole: Total) {
-    let Some(total) = parts.get(path) else { return };
-    add_line(table, path.len(), path.last().unwrap_or(&WHOLE), *total, whole);
+fn add_part(
+    table: &mut String,
+    parts: &BTreeMap<Vec<&'static str>, Total>,
+    path: &[&'static str],
+    total: Total,
+    whole: Total,
+) {
+    add_line(table, path.len(), path.last().unwrap_or(&WHOLE), total, whole);
     let mut within: Vec<(&Vec<&'static str>, &Total)> =
         parts.iter().filter(|(other, _)| other.len() == path.len() + 1 && other.starts_with(path)).collect();
     within.sort_by_key(|(_, total)| std::cmp::Reverse(total.time));
-    for (path, _) in &within {
-        add_part(table, parts, path, whole);
+    for (path, total) in &within {
+        add_part(table, parts, path, **total, whole);
     }
     let named: Duration = within.iter().map(|(_, total)| total.time).sum();
     if !within.is_empty() {

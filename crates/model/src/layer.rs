@@ -145,8 +145,8 @@ impl Layer {
     pub(crate) fn feed_forward(&self, attention: &Tensor, base: Tensor) -> Result<Stream, ModelError> {
         let projected = part!("attention output", quant_matmul(attention, &self.attention_output))?;
         let stream = Stream { base, update: Some(projected) };
-        let normed = part!("norm", stream.norm(&self.feed_forward_norm, self.epsilon, attention.dtype()))?;
-        let Normed { normed, sum } = normed;
+        let Normed { normed, sum } =
+            part!("norm", stream.norm(&self.feed_forward_norm, self.epsilon, attention.dtype()))?;
         let gate = part!("gate", quant_matmul(&normed, &self.gate))?;
         let up = part!("up", quant_matmul(&normed, &self.up))?;
         let inner = part!("activation", silu_mul(&gate, &up))?;

@@ -96,14 +96,7 @@ unsafe fn supers<L: Lanes, F: Format, const COUNT: usize>(
     // SAFETY: K types have whole blocks, whose groups lie within `factors`; each row has a sum for each of them; the caller
     // promises the rest.
     unsafe {
-        let mut corrections = [L::splat_ints(0); COUNT];
-        for (pair, factors) in factors.pairs[..pairs].iter().enumerate() {
-            let factors = L::load_ints(factors.as_ptr());
-            for (row, correction) in corrections.iter_mut().enumerate() {
-                let sums = sums.as_ptr().add(2 * (row * pairs + pair));
-                *correction = L::dot_pair(*correction, factors, sums);
-            }
-        }
+        let corrections = corrections::<L, COUNT>(&factors.pairs[..pairs], sums);
         // What a zero takes away has the scale of the codes; minimums have one of their own.
         let mut totals = if layout.has_minimums { [L::splat_ints(0); COUNT] } else { corrections };
         for (group, scale) in factors.group_scales[..2 * pairs].iter().enumerate() {
@@ -113,6 +106,28 @@ unsafe fn supers<L: Lanes, F: Format, const COUNT: usize>(
             }
         }
         std::array::from_fn(|row| weigh::<L, F>(totals[row], corrections[row], factors))
+    }
+}
+
+/// Of so many rows: over pairs of groups, the sums of their activations times what those are multiplied by.
+///
+/// # Safety
+/// `sums` has two of each pair, row after row; the processor has the instructions.
+#[inline(always)]
+pub(super) unsafe fn corrections<L: Lanes, const COUNT: usize>(
+    pairs: &[[i32; TILE]],
+    sums: &[i16],
+) -> [L::Ints; COUNT] {
+    // SAFETY: sixteen integers; the caller promises the sums and the instructions.
+    unsafe {
+        let mut corrections = [L::splat_ints(0); COUNT];
+        for (pair, factors) in pairs.iter().enumerate() {
+            let factors = L::load_ints(factors.as_ptr());
+            for (row, correction) in corrections.iter_mut().enumerate() {
+                *correction = L::dot_pair(*correction, factors, sums.as_ptr().add(2 * (row * pairs.len() + pair)));
+            }
+        }
+        corrections
     }
 }
 

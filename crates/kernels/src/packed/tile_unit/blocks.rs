@@ -10,10 +10,9 @@ use super::planes::{Planes, cut};
 use super::{ROWS, Shapes};
 use crate::packed::activations::BlockRows;
 use crate::packed::format::Format;
-use crate::packed::lanes::Lanes;
 use crate::packed::lanes::avx512::Avx512;
 use crate::packed::product::{Part, ROW_BLOCK, TILES};
-use crate::packed::share::{add_row, weigh};
+use crate::packed::share::{add_row, corrections, weigh};
 use crate::packed::unpack::Factors;
 use crate::packed::{BLOCK, STRIPS, TILE};
 
@@ -28,13 +27,7 @@ const STEPS: usize = BLOCK / STEP;
 const _: () =
     assert!(TILES == 2 && STEPS == 2 * TILES && size_of::<Planes>() == 8192 && size_of::<[Dots; TILES]>() == 4096);
 
-static SHAPES: Shapes = Shapes {
-    palette: 1,
-    start_row: 0,
-    reserved: [0; 14],
-    bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
-};
+static SHAPES: Shapes = Shapes::of_inputs(STEP as u16);
 
 /// What a thread works on beside what the other products need. Three things go on at a time: the unit multiplies a register of
 /// rows with one block, the planes of the next block are filled, and the dot products of the register before, which may have been
@@ -224,20 +217,15 @@ unsafe fn add<F: Format>(dots: &Dots, first: usize, factors: &Factors, rows: &Bl
     const PAIRS: usize = BLOCK / 64;
     let row_sums = rows.sums.as_chunks::<{ 2 * PAIRS }>().0;
     let dots = dots[0][first..].iter().zip(&dots[1][first..]);
-    // SAFETY: the caller promises that dot products begin at a line, and each row of them is one; each row has a sum of each of its eight groups of 32; the caller
-    // promises the instructions.
+    // SAFETY: the caller promises that dot products begin at a line, and each row of them is one; each row has a sum of each of
+    // its eight groups of 32; the caller promises the instructions.
     unsafe {
         let shift = _mm_cvtsi32_si128(cut::<F>().1 as i32);
         for ((sum, (low, high)), (row_sums, scale)) in sums.iter_mut().zip(dots).zip(row_sums.iter().zip(rows.scales)) {
             let high = _mm512_sll_epi32(_mm512_load_si512(high.as_ptr().cast()), shift);
             let total = _mm512_add_epi32(_mm512_load_si512(low.as_ptr().cast()), high);
-            let mut minimums = Avx512::splat_ints(0);
-            if F::LAYOUT.has_minimums {
-                for (pair, factors) in factors.pairs[..PAIRS].iter().enumerate() {
-                    let factors = Avx512::load_ints(factors.as_ptr());
-                    minimums = Avx512::dot_pair(minimums, factors, row_sums[2 * pair..].as_ptr());
-                }
-            }
+            let pairs = if F::LAYOUT.has_minimums { PAIRS } else { 0 };
+            let [minimums] = corrections::<Avx512, 1>(&factors.pairs[..pairs], row_sums);
             add_row::<Avx512>(weigh::<Avx512, F>(total, minimums, factors), *scale, sum);
         }
     }

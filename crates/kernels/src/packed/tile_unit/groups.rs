@@ -23,14 +23,7 @@ const QUAD: usize = 4;
 /// Groups that are multiplied together.
 const GROUPS: usize = 4;
 
-/// A group's rows are half as long as the registers; its codes are half as many lines.
-static SHAPES: Shapes = Shapes {
-    palette: 1,
-    start_row: 0,
-    reserved: [0; 14],
-    bytes: [64, 64, 64, 64, 32, 32, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 8, 8, 0, 0, 0, 0, 0, 0, 0, 0],
-};
+static SHAPES: Shapes = Shapes::of_inputs(STRIP as u16);
 
 // What the instructions below have as plain numbers.
 const _: () = assert!(STRIP == 32 && STRIP * TILE == 512 && size_of::<Sums>() == 1024 * STRIPS && GROUPS == 4);
@@ -89,7 +82,7 @@ struct Pending<'a> {
 }
 
 impl Pending<'_> {
-    /// Weighs the next few rows.
+    /// Weighs the next few rows, if any are left.
     ///
     /// # Safety
     /// The processor has the instructions; the rows are there.
@@ -158,9 +151,7 @@ pub(super) unsafe fn sum_tile<F: Format>(part: &Part<'_>, room: &mut Room, sums:
                     if let Some(((bytes, _), rows)) = next.filter(|_| first == 0) {
                         unpack::<F>(bytes, rows.strips, strip, &mut room.codes[(block + 1) % 2]);
                     }
-                    if let Some(pending) =
-                        pending.as_mut().filter(|pending| strip % 2 == 1 && pending.next < pending.end)
-                    {
+                    if let Some(pending) = pending.as_mut().filter(|_| strip % 2 == 1) {
                         pending.weigh::<F>(room, sums);
                     }
                 }
