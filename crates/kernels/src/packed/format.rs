@@ -39,6 +39,38 @@ impl Layout {
         Self { bits, group, scales: Scales::Super, has_minimums: zero == 0, zero }
     }
 
+    /// Inputs whose dot product is taken at once: a group, or in K types as many as leave the number, less the zero, within 16
+    /// bits, so that one instruction multiplies it by the group's scale and adds it.
+    pub(super) const fn chain(self) -> usize {
+        match (self.scales, self.bits) {
+            (Scales::Plain, _) => self.group,
+            (Scales::Super, 4) => 16,
+            (Scales::Super, _) => 8,
+        }
+    }
+
+    /// What the sum of a chain's activations is multiplied by, to take the zero of its codes away, or in plain types with minimums
+    /// to be multiplied by the group's.
+    pub(super) const fn offset_factor(self) -> i32 {
+        if self.has_minimums { -1 } else { -self.zero }
+    }
+
+    /// Chains of a block, where their sums are needed.
+    pub(super) const fn offsets(self) -> usize {
+        match (self.scales, self.has_minimums) {
+            (Scales::Super, true) => 0,
+            _ => BLOCK / self.chain(),
+        }
+    }
+
+    /// Strips of a block, where their sums are needed for whole numbers as minimums.
+    pub(super) const fn sums(self) -> usize {
+        match (self.scales, self.has_minimums) {
+            (Scales::Super, true) => BLOCK / STRIP,
+            _ => 0,
+        }
+    }
+
     /// Groups of a strip.
     pub(super) const fn strip_groups(self) -> usize {
         STRIP / self.group

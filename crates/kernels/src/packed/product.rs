@@ -7,13 +7,13 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::activations::{Activations, BlockRows};
-use super::format::{Format, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+use super::format::{Format, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Scales};
 use super::instructions::Instructions;
 use super::lanes::Lanes;
 use super::lanes::portable::Portable;
 use super::share::{self, Dots};
 use super::unpack::{Factors, Unpacked};
-use super::{Packed, STRIP, TILE};
+use super::{BLOCK, Packed, STRIP, STRIPS, TILE};
 use crate::parallel::{DisjointSlice, for_ranges};
 use crate::weight::WeightType;
 
@@ -33,7 +33,7 @@ pub(crate) fn multiply(values: &[f32], matrix: &Packed) -> Vec<f32> {
 }
 
 pub(super) fn multiply_with(instructions: Instructions, values: &[f32], matrix: &Packed) -> Vec<f32> {
-    let activations = Activations::round(values, matrix.inputs);
+    let activations = Activations::round(instructions, values, matrix.inputs, matrix.layout);
     let rows = activations.rows;
     let mut product = vec![0f32; rows * matrix.outputs];
     let shared = DisjointSlice::new(&mut product);
@@ -79,7 +79,7 @@ impl<'a> Part<'a> {
         (0..activations.blocks()).map(move |block| {
             let (bytes, behind) = rest.split_at(F::LAYOUT.block_bytes(activations.strips(block)));
             rest = behind;
-            (bytes, Ahead { behind, length: bytes.len() })
+            (bytes, Ahead { behind })
         })
     }
 
@@ -190,7 +190,9 @@ pub(super) unsafe fn sum_tiles<L: Lanes, F: Format>(part: &Part<'_>, work: &mut 
             let next = &mut 0;
             // SAFETY: the caller promises the instructions; `rows` and `sums` are of as many rows.
             unsafe {
-                let (codes, factors) = unpacked.fill::<L, F>(bytes, rows.strips);
+                // K types have whole blocks, which the compiler may know.
+                let strips = if F::LAYOUT.scales == Scales::Super { STRIPS } else { rows.strips };
+                let (codes, factors) = unpacked.fill::<L, F>(bytes, strips);
                 let dots = Vectors::<F> { codes, ahead, rows: &rows, format: PhantomData };
                 let (eights, rest) = sums.as_chunks_mut::<ROWS>();
                 add_each::<L, F, ROWS>(&dots, factors, next, eights);
@@ -209,24 +211,24 @@ pub(super) unsafe fn sum_tiles<L: Lanes, F: Format>(part: &Part<'_>, work: &mut 
 #[derive(Clone, Copy)]
 pub(super) struct Ahead<'a> {
     behind: &'a [u8],
-    length: usize,
 }
 
 impl Ahead<'_> {
-    /// Asks for one of so many parts.
+    /// Asks for what belongs to one strip, about.
     #[inline(always)]
-    pub(super) fn ask(&self, part: usize, parts: usize) {
+    pub(super) fn ask<F: Format>(&self, strip: usize) {
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let lines = self.length.div_ceil(64);
-            for line in lines * part / parts..lines * (part + 1) / parts {
+            let lines = F::LAYOUT.block_bytes(STRIPS).div_ceil(64 * STRIPS);
+            let first = self.behind.as_ptr().wrapping_add(AHEAD + 64 * lines * strip);
+            for line in 0..lines {
                 // SAFETY: a prefetch of an address that is not mapped does nothing.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(self.behind.as_ptr().wrapping_add(AHEAD + 64 * line).cast()) };
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(64 * line).cast()) };
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = (self.behind, self.length, part, parts);
+        let _ = (self.behind, strip);
     }
 }
 
@@ -259,20 +261,22 @@ struct Vectors<'a, F: Format> {
 impl<L: Lanes, F: Format> Dots<L> for Vectors<'_, F> {
     // What it asks of its caller stands at `Dots`, under # Safety.
     #[inline(always)]
-    unsafe fn add<const COUNT: usize>(&self, first: usize, group: usize, starts: [L::Ints; COUNT]) -> [L::Ints; COUNT] {
-        let (input, stride) = (group * F::LAYOUT.group, self.rows.strips * STRIP);
-        if first == 0 {
-            self.ahead.ask(group, self.rows.strips * F::LAYOUT.strip_groups());
+    unsafe fn add<const COUNT: usize>(&self, first: usize, chain: usize, starts: [L::Ints; COUNT]) -> [L::Ints; COUNT] {
+        let layout = F::LAYOUT;
+        let chains = STRIP / layout.chain();
+        if first == 0 && chain.is_multiple_of(chains) {
+            self.ahead.ask::<F>(chain / chains);
         }
-        // SAFETY: the caller promises that the group's codes and the rows' activations are there, and the instructions.
+        // SAFETY: the caller promises that the chain's codes and the rows' activations are there, and the instructions.
         unsafe {
-            let codes = self.codes.as_ptr().add(input * TILE);
-            let values = self.rows.values.as_ptr().add(first * stride + input);
-            match (F::LAYOUT.group, F::LAYOUT.bits) {
-                (16, _) => L::dots::<4, 6, COUNT>(codes, values, stride, starts),
-                (_, 4) => L::dots::<8, 4, COUNT>(codes, values, stride, starts),
-                (_, 5) => L::dots::<8, 5, COUNT>(codes, values, stride, starts),
-                _ => L::dots::<8, 8, COUNT>(codes, values, stride, starts),
+            let codes = self.codes.as_ptr().add(chain * layout.chain() * TILE);
+            let values = self.rows.values.as_ptr().add(first * BLOCK + chain * layout.chain());
+            match (layout.chain(), layout.bits) {
+                (8, _) => L::dots::<2, 6, COUNT>(codes, values, starts),
+                (16, _) => L::dots::<4, 4, COUNT>(codes, values, starts),
+                (_, 4) => L::dots::<8, 4, COUNT>(codes, values, starts),
+                (_, 5) => L::dots::<8, 5, COUNT>(codes, values, starts),
+                _ => L::dots::<8, 8, COUNT>(codes, values, starts),
             }
         }
     }

@@ -7,15 +7,15 @@ use super::activations::BlockRows;
 use super::format::{Format, Scales};
 use super::lanes::Lanes;
 use super::unpack::Factors;
-use super::{BLOCK, STRIP, TILE};
+use super::{BLOCK, TILE};
 
 /// Where the dot products of a block come from.
 pub(super) trait Dots<L: Lanes> {
-    /// Of the rows from `first` on: `starts` plus the dot products of their activations with a group's codes, for each output.
+    /// Of the rows from `first` on: `starts` plus the dot products of their activations with a chain's codes, for each output.
     ///
     /// # Safety
-    /// There are these rows and this group; the processor has the instructions of `L`.
-    unsafe fn add<const COUNT: usize>(&self, first: usize, group: usize, starts: [L::Ints; COUNT]) -> [L::Ints; COUNT];
+    /// There are these rows and this chain; the processor has the instructions of `L`.
+    unsafe fn add<const COUNT: usize>(&self, first: usize, chain: usize, starts: [L::Ints; COUNT]) -> [L::Ints; COUNT];
 }
 
 /// Adds a block's share to the sums of the rows `first..first + COUNT`, which share each load of a group's weight.
@@ -53,24 +53,20 @@ unsafe fn plain<L: Lanes, F: Format, const COUNT: usize>(
     rows: &BlockRows<'_>,
     first: usize,
 ) -> [L::Floats; COUNT] {
-    let (layout, groups) = (F::LAYOUT, rows.strips);
-    let half_sums = &rows.half_sums[first * 2 * groups..(first + COUNT) * 2 * groups];
-    // SAFETY: a block's groups lie within `factors`, and each row has two sums for each of them; the caller promises the rest.
+    let layout = F::LAYOUT;
+    // SAFETY: a block's groups lie within `factors`; the caller promises the rest.
     unsafe {
         let mut shares = [L::splat(0.0); COUNT];
-        let negated = L::splat_ints(both(if layout.has_minimums { -1 } else { -layout.zero }));
-        for group in 0..groups {
+        for group in 0..rows.strips {
             let scale = L::load(factors.scales[group].as_ptr());
-            let sums: [L::Ints; COUNT] = std::array::from_fn(|row| {
-                L::dot_pair(L::splat_ints(0), negated, half_sums.as_ptr().add(2 * (row * groups + group)))
-            });
-            let starts = if layout.has_minimums { [L::splat_ints(0); COUNT] } else { sums };
+            let offsets = offsets::<L, F, COUNT>(rows, first, group);
+            let starts = if layout.has_minimums { [L::splat_ints(0); COUNT] } else { offsets };
             for (share, dot) in shares.iter_mut().zip(dots.add(first, group, starts)) {
                 *share = L::mul_add(L::to_floats(dot), scale, *share);
             }
             if layout.has_minimums {
                 let minimum = L::load(factors.minimums[group].as_ptr());
-                for (share, sum) in shares.iter_mut().zip(sums) {
+                for (share, sum) in shares.iter_mut().zip(offsets) {
                     *share = L::mul_add(L::to_floats(sum), minimum, *share);
                 }
             }
@@ -91,43 +87,65 @@ unsafe fn supers<L: Lanes, F: Format, const COUNT: usize>(
     first: usize,
 ) -> [L::Floats; COUNT] {
     let layout = F::LAYOUT;
-    let pairs = BLOCK / layout.group / 2;
-    let sums = &if layout.group == STRIP { rows.sums } else { rows.half_sums }[first * 2 * pairs..];
-    // SAFETY: K types have whole blocks, whose groups lie within `factors`; each row has a sum for each of them; the caller
-    // promises the rest.
+    let chains = layout.group / layout.chain();
+    // SAFETY: K types have whole blocks, whose groups lie within `factors`; the caller promises the rest.
     unsafe {
-        let corrections = corrections::<L, COUNT>(&factors.pairs[..pairs], sums);
-        // What a zero takes away has the scale of the codes; minimums have one of their own.
-        let mut totals = if layout.has_minimums { [L::splat_ints(0); COUNT] } else { corrections };
-        for (group, scale) in factors.group_scales[..2 * pairs].iter().enumerate() {
+        let mut totals = [L::splat_ints(0); COUNT];
+        for (group, scale) in factors.group_scales[..BLOCK / layout.group].iter().enumerate() {
             let scale = L::load_ints(scale.as_ptr());
-            for (total, dot) in totals.iter_mut().zip(dots.add(first, group, [L::splat_ints(0); COUNT])) {
-                *total = L::mul_add_ints(dot, scale, *total);
+            for chain in group * chains..(group + 1) * chains {
+                let starts = match layout.has_minimums {
+                    true => [L::splat_ints(0); COUNT],
+                    false => offsets::<L, F, COUNT>(rows, first, chain),
+                };
+                for (total, dot) in totals.iter_mut().zip(dots.add(first, chain, starts)) {
+                    *total = L::dot_pairs(*total, scale, dot);
+                }
             }
         }
-        std::array::from_fn(|row| weigh::<L, F>(totals[row], corrections[row], factors))
+        let minimums = minimums::<L, F, COUNT>(factors, rows, first);
+        std::array::from_fn(|row| weigh::<L, F>(totals[row], minimums[row], factors))
     }
 }
 
-/// Of so many rows: over pairs of groups, the sums of their activations times what those are multiplied by.
+/// A chain's offsets, of so many rows.
 ///
 /// # Safety
-/// `sums` has two of each pair, row after row; the processor has the instructions.
+/// There are these rows and this chain; the processor has the instructions of `L`.
 #[inline(always)]
-pub(super) unsafe fn corrections<L: Lanes, const COUNT: usize>(
-    pairs: &[[i32; TILE]],
-    sums: &[i16],
+unsafe fn offsets<L: Lanes, F: Format, const COUNT: usize>(
+    rows: &BlockRows<'_>,
+    first: usize,
+    chain: usize,
 ) -> [L::Ints; COUNT] {
-    // SAFETY: sixteen integers; the caller promises the sums and the instructions.
+    let offsets = &rows.offsets[first * F::LAYOUT.offsets() + chain..];
+    // SAFETY: the caller promises the rows, each with as many offsets as the layout says, and the instructions.
+    std::array::from_fn(|row| unsafe { L::splat_ints(*offsets.get_unchecked(row * F::LAYOUT.offsets())) })
+}
+
+/// Of so many rows: over pairs of groups, the sums of their activations times the minimums; 0 for types without.
+///
+/// # Safety
+/// There are these rows; the processor has the instructions of `L`.
+#[inline(always)]
+pub(super) unsafe fn minimums<L: Lanes, F: Format, const COUNT: usize>(
+    factors: &Factors,
+    rows: &BlockRows<'_>,
+    first: usize,
+) -> [L::Ints; COUNT] {
+    let count = F::LAYOUT.sums();
+    let sums = rows.sums[first * count..].as_ptr();
+    // SAFETY: sixteen integers; the caller promises the rows, each with as many sums as the layout says, and the instructions.
     unsafe {
-        let mut corrections = [L::splat_ints(0); COUNT];
-        for (pair, factors) in pairs.iter().enumerate() {
+        let mut totals = [L::splat_ints(0); COUNT];
+        for (pair, factors) in factors.minimum_pairs[..count / 2].iter().enumerate() {
             let factors = L::load_ints(factors.as_ptr());
-            for (row, correction) in corrections.iter_mut().enumerate() {
-                *correction = L::dot_pair(*correction, factors, sums.as_ptr().add(2 * (row * pairs.len() + pair)));
+            for (row, total) in totals.iter_mut().enumerate() {
+                let pair = L::splat_ints(sums.add(row * count + 2 * pair).cast::<i32>().read_unaligned());
+                *total = L::dot_pairs(*total, factors, pair);
             }
         }
-        corrections
+        totals
     }
 }
 
@@ -157,9 +175,4 @@ pub(super) unsafe fn weigh<L: Lanes, F: Format>(total: L::Ints, minimums: L::Int
 pub(super) unsafe fn add_row<L: Lanes>(share: L::Floats, scale: f32, sums: &mut [f32; TILE]) {
     // SAFETY: sixteen floats; the caller promises the instructions.
     unsafe { L::store(L::mul_add(L::splat(scale), share, L::load(sums.as_ptr())), sums.as_mut_ptr()) }
-}
-
-/// The same 16 bits twice.
-const fn both(factor: i32) -> i32 {
-    factor & 0xffff | factor << 16
 }

@@ -26,11 +26,10 @@ pub(super) struct Factors {
     pub(super) minimums: [[f32; TILE]; STRIPS],
     pub(super) super_scale: [f32; TILE],
     pub(super) super_minimum: [f32; TILE],
-    /// Per group.
+    /// Per group, in the low 16 bits; those above are 0.
     pub(super) group_scales: [[i32; TILE]; BLOCK / 16],
-    /// Of two groups, 16 bits each: what their sums of activations are multiplied by. In types with minimums those, negated;
-    /// in others scale times zero, negated.
-    pub(super) pairs: [[i32; TILE]; BLOCK / 32],
+    /// Of two groups, 16 bits each: their minimums.
+    pub(super) minimum_pairs: [[i32; TILE]; BLOCK / 64],
 }
 
 impl Unpacked {
@@ -72,7 +71,7 @@ impl Factors {
             super_scale: [0.0; TILE],
             super_minimum: [0.0; TILE],
             group_scales: [[0; TILE]; BLOCK / 16],
-            pairs: [[0; TILE]; BLOCK / 32],
+            minimum_pairs: [[0; TILE]; BLOCK / 64],
         }
     }
 
@@ -95,18 +94,15 @@ impl Factors {
                     let (supers, rest) = head.split_at(layout.scale_kinds() * 2 * TILE);
                     let (scales, minimums) = rest.split_at(groups * TILE);
                     L::store(L::load_halves(supers.as_ptr()), self.super_scale.as_mut_ptr());
-                    for (bytes, place) in scales.chunks_exact(TILE).zip(&mut self.group_scales) {
-                        L::store_ints(L::load_bytes(bytes.as_ptr(), !layout.has_minimums), place.as_mut_ptr());
+                    let load = |bytes: &[u8]| L::load_bytes(bytes.as_ptr(), !layout.has_minimums);
+                    for (bytes, place) in scales.as_chunks::<TILE>().0.iter().zip(&mut self.group_scales) {
+                        L::store_ints(L::pair(load(bytes), L::splat_ints(0)), place.as_mut_ptr());
                     }
-                    let negated = if layout.has_minimums {
+                    if layout.has_minimums {
                         L::store(L::load_halves(supers[2 * TILE..].as_ptr()), self.super_minimum.as_mut_ptr());
-                        minimums
-                    } else {
-                        scales
-                    };
-                    let factor = if layout.has_minimums { 1 } else { layout.zero };
-                    for (bytes, place) in negated.chunks_exact(2 * TILE).zip(&mut self.pairs) {
-                        pair_up::<L>(bytes, !layout.has_minimums, factor, place);
+                        for (bytes, place) in minimums.as_chunks::<{ 2 * TILE }>().0.iter().zip(&mut self.minimum_pairs) {
+                            L::store_ints(L::pair(load(bytes), load(&bytes[TILE..])), place.as_mut_ptr());
+                        }
                     }
                 }
             }
@@ -123,24 +119,6 @@ unsafe fn load_halves<L: Lanes>(halves: &[u8], places: &mut [[f32; TILE]]) {
     for (halves, place) in halves.chunks_exact(2 * TILE).zip(places) {
         // SAFETY: 32 bytes and sixteen floats; the caller promises the instructions.
         unsafe { L::store(L::load_halves(halves.as_ptr()), place.as_mut_ptr()) };
-    }
-}
-
-/// Lays the bytes of two groups, times `-factor`, side by side in 16 bits each.
-///
-/// # Safety
-/// The processor has the instructions of `L`.
-#[inline(always)]
-unsafe fn pair_up<L: Lanes>(bytes: &[u8], are_signed: bool, factor: i32, place: &mut [i32; TILE]) {
-    let (first, second) = bytes.split_at(TILE);
-    let (mut low, mut high) = ([0; TILE], [0; TILE]);
-    // SAFETY: sixteen bytes and sixteen integers each; the caller promises the instructions.
-    unsafe {
-        L::store_ints(L::load_bytes(first.as_ptr(), are_signed), low.as_mut_ptr());
-        L::store_ints(L::load_bytes(second.as_ptr(), are_signed), high.as_mut_ptr());
-    }
-    for ((place, low), high) in place.iter_mut().zip(low).zip(high) {
-        *place = (-factor * low) & 0xffff | (-factor * high) << 16;
     }
 }
 

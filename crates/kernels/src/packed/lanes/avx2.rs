@@ -3,13 +3,14 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m256, __m256i, _mm_loadl_epi64, _mm_loadu_si128, _mm256_add_epi16, _mm256_add_epi32, _mm256_cvtepi8_epi32,
+    __m256, __m256i, _mm_loadl_epi64, _mm_loadu_si128, _mm256_add_epi16, _mm256_add_epi32, _mm256_blend_epi16, _mm256_cvtepi8_epi32,
     _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_mullo_epi32, _mm256_set1_epi8, _mm256_set1_epi16,
-    _mm256_set1_epi32, _mm256_set1_ps, _mm256_sign_epi8, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_xor_si256,
+    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_sign_epi8, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_xor_si256,
 };
 
 use super::Lanes;
+use crate::packed::BLOCK;
 
 pub(in crate::packed) struct Avx2;
 
@@ -74,18 +75,17 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn mul_add_ints(factor: [__m256i; 2], other: [__m256i; 2], addend: [__m256i; 2]) -> [__m256i; 2] {
+    unsafe fn pair(low: [__m256i; 2], high: [__m256i; 2]) -> [__m256i; 2] {
+        /// Every second 16 bits from the second.
+        const ODD: i32 = 0b1010_1010;
         // SAFETY: as above.
-        [0, 1].map(|half| unsafe { _mm256_add_epi32(_mm256_mullo_epi32(factor[half], other[half]), addend[half]) })
+        [0, 1].map(|half| unsafe { _mm256_blend_epi16::<ODD>(low[half], _mm256_slli_epi32::<16>(high[half])) })
     }
 
     #[inline(always)]
-    unsafe fn dot_pair(start: [__m256i; 2], factors: [__m256i; 2], pair: *const i16) -> [__m256i; 2] {
-        // SAFETY: as above, and the caller promises two numbers.
-        unsafe {
-            let pair = _mm256_set1_epi32(pair.cast::<i32>().read_unaligned());
-            [0, 1].map(|half| _mm256_add_epi32(start[half], _mm256_madd_epi16(factors[half], pair)))
-        }
+    unsafe fn dot_pairs(start: [__m256i; 2], factors: [__m256i; 2], others: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: as above.
+        [0, 1].map(|half| unsafe { _mm256_add_epi32(start[half], _mm256_madd_epi16(factors[half], others[half])) })
     }
 
     #[inline(always)]
@@ -113,11 +113,10 @@ impl Lanes for Avx2 {
     unsafe fn dots<const QUADS: usize, const BITS: usize, const COUNT: usize>(
         codes: *const u8,
         activations: *const i8,
-        stride: usize,
         starts: [[__m256i; 2]; COUNT],
     ) -> [[__m256i; 2]; COUNT] {
         // SAFETY: the caller promises the lengths in each row, and the instructions.
-        std::array::from_fn(|row| unsafe { dot::<QUADS, BITS>(codes, activations.add(row * stride), starts[row]) })
+        std::array::from_fn(|row| unsafe { dot::<QUADS, BITS>(codes, activations.add(row * BLOCK), starts[row]) })
     }
 }
 

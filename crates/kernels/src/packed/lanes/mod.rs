@@ -25,8 +25,8 @@ pub(super) trait Lanes {
 
     unsafe fn splat_ints(value: i32) -> Self::Ints;
 
-    /// `factor * other + addend`.
-    unsafe fn mul_add_ints(factor: Self::Ints, other: Self::Ints, addend: Self::Ints) -> Self::Ints;
+    /// The low 16 bits of two integers side by side, the second one's above.
+    unsafe fn pair(low: Self::Ints, high: Self::Ints) -> Self::Ints;
 
     /// # Safety
     /// As above, and `from` points to sixteen integers.
@@ -73,7 +73,7 @@ pub(super) trait Lanes {
         fill_strip(strip, F::LAYOUT.bits, place);
     }
 
-    /// Of `COUNT` rows, `stride` bytes apart: their start plus, for each output, the dot product of `QUADS` quads of its codes with
+    /// Of `COUNT` rows, [`super::BLOCK`] bytes apart: their start plus, for each output, the dot product of `QUADS` quads of its codes with
     /// the row's activations. Codes have `BITS` bits.
     ///
     /// # Safety
@@ -81,13 +81,9 @@ pub(super) trait Lanes {
     unsafe fn dots<const QUADS: usize, const BITS: usize, const COUNT: usize>(
         codes: *const u8,
         activations: *const i8,
-        stride: usize,
         starts: [Self::Ints; COUNT],
     ) -> [Self::Ints; COUNT];
 
-    /// `start` plus, for each output, its two factors of 16 bits times the pair of numbers, which is the same for all.
-    ///
-    /// # Safety
-    /// `pair` points to two numbers; the processor has the instructions.
-    unsafe fn dot_pair(start: Self::Ints, factors: Self::Ints, pair: *const i16) -> Self::Ints;
+    /// `start` plus, for each output, its two factors of 16 bits times the two others of 16 bits.
+    unsafe fn dot_pairs(start: Self::Ints, factors: Self::Ints, others: Self::Ints) -> Self::Ints;
 }

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::Lanes;
-use crate::packed::TILE;
+use crate::packed::{BLOCK, TILE};
 use crate::packed::unpack::widened;
 
 pub(in crate::packed) struct Portable;
@@ -63,18 +63,16 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn mul_add_ints(factor: [i32; TILE], other: [i32; TILE], addend: [i32; TILE]) -> [i32; TILE] {
-        std::array::from_fn(|lane| factor[lane] * other[lane] + addend[lane])
+    unsafe fn pair(low: [i32; TILE], high: [i32; TILE]) -> [i32; TILE] {
+        std::array::from_fn(|lane| low[lane] & 0xffff | high[lane] << 16)
     }
 
-    // SAFETY: the caller promises two numbers.
     #[inline(always)]
-    unsafe fn dot_pair(start: [i32; TILE], factors: [i32; TILE], pair: *const i16) -> [i32; TILE] {
-        // SAFETY: the caller promises two numbers.
-        let [first, second] = unsafe { pair.cast::<[i16; 2]>().read_unaligned() }.map(i32::from);
+    unsafe fn dot_pairs(start: [i32; TILE], factors: [i32; TILE], others: [i32; TILE]) -> [i32; TILE] {
+        let product = |factor: i32, other: i32| i32::from(factor as i16) * i32::from(other as i16);
         std::array::from_fn(|lane| {
-            let factors = factors[lane];
-            start[lane] + i32::from(factors as i16) * first + (factors >> 16) * second
+            let (factors, others) = (factors[lane], others[lane]);
+            start[lane] + product(factors, others) + product(factors >> 16, others >> 16)
         })
     }
 
@@ -99,11 +97,10 @@ impl Lanes for Portable {
     unsafe fn dots<const QUADS: usize, const BITS: usize, const COUNT: usize>(
         codes: *const u8,
         activations: *const i8,
-        stride: usize,
         starts: [[i32; TILE]; COUNT],
     ) -> [[i32; TILE]; COUNT] {
         // SAFETY: the caller promises the lengths in each row, and the instructions.
-        std::array::from_fn(|row| unsafe { dot::<QUADS>(codes, activations.add(row * stride), starts[row]) })
+        std::array::from_fn(|row| unsafe { dot::<QUADS>(codes, activations.add(row * BLOCK), starts[row]) })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::packed::activations::BlockRows;
 use crate::packed::format::Format;
 use crate::packed::lanes::avx512::Avx512;
 use crate::packed::product::{Part, ROW_BLOCK, TILES};
-use crate::packed::share::{add_row, corrections, weigh};
+use crate::packed::share::{add_row, minimums, weigh};
 use crate::packed::unpack::Factors;
 use crate::packed::{BLOCK, STRIPS, TILE};
 
@@ -110,7 +110,7 @@ pub(super) unsafe fn sum_tiles<F: Format>(
         for (block, rows) in part.rows().enumerate() {
             next = blocks.next();
             // At once: by the step was measured, and slower.
-            next.iter().flatten().for_each(|(_, ahead)| ahead.ask(0, 1));
+            next.iter().flatten().for_each(|(_, ahead)| (0..STRIPS).for_each(|strip| ahead.ask::<F>(strip)));
             for first in (0..part.count).step_by(ROWS) {
                 for step in 0..STEPS {
                     let planes = room.planes[block % 2].as_ptr().cast::<u8>();
@@ -128,7 +128,7 @@ pub(super) unsafe fn sum_tiles<F: Format>(
                     }
                 }
                 store(&mut room.dots.0[turn % 2]);
-                pending = Some(Pending { dots: turn % 2, factors: block % 3, rows: rows.from(first), first });
+                pending = Some(Pending { dots: turn % 2, factors: block % 3, rows: rows.from::<F>(first), first });
                 turn += 1;
             }
         }
@@ -150,7 +150,7 @@ unsafe fn weigh_quarter<F: Format>(room: &Room, pending: &Pending<'_>, step: usi
     let Some(sums) = sums.get_mut(pending.first + half..end) else { return };
     let (dots, factors) = (&room.dots.0[pending.dots][tile], &room.factors[pending.factors][tile]);
     // SAFETY: as the caller promises.
-    unsafe { add::<F>(dots, half, factors, &pending.rows.from(half), sums) };
+    unsafe { add::<F>(dots, half, factors, &pending.rows.from::<F>(half), sums) };
 }
 
 /// Multiplies 64 inputs of sixteen rows with both planes of both tiles. Register 4 holds rows, 5 and 6 codes, 0 to 3 sums, which the
@@ -214,18 +214,14 @@ unsafe fn store(dots: &mut [Dots; TILES]) {
 /// There are these rows; `dots` begin at a line; the processor has the instructions.
 #[inline(always)]
 unsafe fn add<F: Format>(dots: &Dots, first: usize, factors: &Factors, rows: &BlockRows<'_>, sums: &mut [[f32; TILE]]) {
-    const PAIRS: usize = BLOCK / 64;
-    let row_sums = rows.sums.as_chunks::<{ 2 * PAIRS }>().0;
     let dots = dots[0][first..].iter().zip(&dots[1][first..]);
-    // SAFETY: the caller promises that dot products begin at a line, and each row of them is one; each row has a sum of each of
-    // its eight groups of 32; the caller promises the instructions.
+    // SAFETY: the caller promises that dot products begin at a line, and each row of them is one; and the rows and instructions.
     unsafe {
         let shift = _mm_cvtsi32_si128(cut::<F>().1 as i32);
-        for ((sum, (low, high)), (row_sums, scale)) in sums.iter_mut().zip(dots).zip(row_sums.iter().zip(rows.scales)) {
+        for (row, ((sum, (low, high)), scale)) in sums.iter_mut().zip(dots).zip(rows.scales).enumerate() {
             let high = _mm512_sll_epi32(_mm512_load_si512(high.as_ptr().cast()), shift);
             let total = _mm512_add_epi32(_mm512_load_si512(low.as_ptr().cast()), high);
-            let pairs = if F::LAYOUT.has_minimums { PAIRS } else { 0 };
-            let [minimums] = corrections::<Avx512, 1>(&factors.pairs[..pairs], row_sums);
+            let [minimums] = minimums::<Avx512, F, 1>(factors, rows, row);
             add_row::<Avx512>(weigh::<Avx512, F>(total, minimums, factors), *scale, sum);
         }
     }

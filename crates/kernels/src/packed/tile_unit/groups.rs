@@ -57,10 +57,10 @@ impl Dots<Avx512> for Sums {
     unsafe fn add<const COUNT: usize>(
         &self,
         first: usize,
-        group: usize,
+        chain: usize,
         mut starts: [__m512i; COUNT],
     ) -> [__m512i; COUNT] {
-        for (start, dots) in starts.iter_mut().zip(&self.0[group][first..]) {
+        for (start, dots) in starts.iter_mut().zip(&self.0[chain][first..]) {
             // SAFETY: sixteen integers, at a line of their own; the caller promises the instructions.
             *start = unsafe { _mm512_add_epi32(_mm512_load_si512(dots.as_ptr().cast()), *start) };
         }
@@ -143,10 +143,10 @@ pub(super) unsafe fn sum_tile<F: Format>(part: &Part<'_>, room: &mut Room, sums:
                 for strip in 0..rows.strips {
                     let codes = if layout.bits == 8 { codes } else { &room.codes[block % 2] };
                     if strip % GROUPS == 0 {
-                        multiply(&rows.from(first), codes, strip, &mut room.dots[turn % 2]);
+                        multiply(&rows.from::<F>(first), codes, strip, &mut room.dots[turn % 2]);
                     }
                     if first == 0 {
-                        ahead.ask(strip, rows.strips);
+                        ahead.ask::<F>(strip);
                     }
                     if let Some(((bytes, _), rows)) = next.filter(|_| first == 0) {
                         unpack::<F>(bytes, rows.strips, strip, &mut room.codes[(block + 1) % 2]);
@@ -159,7 +159,7 @@ pub(super) unsafe fn sum_tile<F: Format>(part: &Part<'_>, room: &mut Room, sums:
                     pending.finish::<F>(room, sums);
                 }
                 let end = part.count.min(first + ROWS);
-                let rows = rows.from(first);
+                let rows = rows.from::<F>(first);
                 pending = Some(Pending { dots: turn % 2, factors: block % 2, rows, first, next: first, end });
                 turn += 1;
             }
@@ -194,7 +194,7 @@ unsafe fn unpack<F: Format>(bytes: &[u8], strips: usize, strip: usize, place: &m
 /// There are sixteen rows to be read, and the codes of all groups of the block; the shapes are loaded.
 #[inline(always)]
 unsafe fn multiply(rows: &BlockRows<'_>, codes: &[u8], group: usize, dots: &mut Sums) {
-    let (stride, count) = (rows.strips * STRIP, GROUPS.min(rows.strips - group));
+    let (stride, count) = (BLOCK, GROUPS.min(rows.strips - group));
     let (values, codes) = (rows.values[group * STRIP..].as_ptr(), codes[group * STRIP * TILE..].as_ptr());
     let dots = dots.0[group..].as_mut_ptr();
     macro_rules! multiply {
