@@ -17,7 +17,7 @@ use crate::packed::unpack::Factors;
 use crate::packed::{BLOCK, STRIPS, TILE};
 
 /// Rows from which the unit is faster than products of vectors: the planes are filled for however few.
-pub(super) const LEAST_ROWS: usize = 14;
+pub(super) const LEAST_ROWS: usize = 36;
 
 /// Inputs of a register of rows, and how many of those a block has.
 const STEP: usize = 64;

@@ -17,7 +17,7 @@ use crate::packed::unpack::Factors;
 use crate::packed::{BLOCK, STRIP, STRIPS, TILE};
 
 /// Rows from which the unit is faster than products of vectors: storing its sums costs as much for few.
-pub(super) const LEAST_ROWS: usize = 48;
+pub(super) const LEAST_ROWS: usize = 1000;
 /// Rows that are weighed together.
 const QUAD: usize = 4;
 /// Groups that are multiplied together.
