@@ -3,9 +3,10 @@
 
 #![allow(unsafe_code)]
 
+use super::aligned::AlignedBytes;
 use super::format::{Format, Layout};
 use super::instructions::Instructions;
-use super::{AlignedBytes, BLOCK, STRIP};
+use super::{BLOCK, STRIP};
 use crate::parallel::{DisjointSlice, for_ranges};
 
 /// Rows that a product may read behind the last one of the last block, of whatever is there.
@@ -48,7 +49,7 @@ impl Activations {
             rows,
             inputs,
             layout,
-            values: AlignedBytes::zeroed((blocks * rows + SPARE_ROWS) * BLOCK),
+            values: AlignedBytes::short_lived((blocks * rows + SPARE_ROWS) * BLOCK),
             scales: vec![0.0; each(1)],
             offsets: vec![0; each(layout.offsets())],
             sums: vec![0; each(layout.sums())],

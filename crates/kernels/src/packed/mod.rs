@@ -22,6 +22,7 @@
 //! instructions computed them.
 
 mod activations;
+mod aligned;
 mod format;
 mod instructions;
 mod lanes;
@@ -35,6 +36,7 @@ mod tile_unit;
 mod unpack;
 
 use crate::weight::WeightType;
+use aligned::AlignedBytes;
 use format::{Layout, layout_of};
 
 pub(crate) use product::multiply;
@@ -74,45 +76,5 @@ impl Packed {
     fn tile(&self, index: usize) -> &[u8] {
         let length = self.layout.tile_bytes(self.inputs);
         &self.bytes.as_slice()[index * length..(index + 1) * length]
-    }
-}
-
-/// Bytes that begin at a cache line, so that no vector of weights crosses one where the layout does not make it.
-struct AlignedBytes {
-    lines: Vec<Line>,
-    length: usize,
-}
-
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
-
-impl AlignedBytes {
-    fn zeroed(length: usize) -> Self {
-        Self { lines: vec![Line([0; 64]); length.div_ceil(64)], length }
-    }
-
-    #[allow(unsafe_code)]
-    fn as_slice(&self) -> &[u8] {
-        // SAFETY: a line is 64 bytes without padding, so the lines are `64 * lines.len() >= length` initialized bytes.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast::<u8>(), self.length) }
-    }
-
-    #[allow(unsafe_code)]
-    fn as_signed(&self) -> &[i8] {
-        // SAFETY: as above; every byte is a signed one, too.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast::<i8>(), self.length) }
-    }
-
-    #[allow(unsafe_code)]
-    fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and the borrow of `self` is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast::<u8>(), self.length) }
-    }
-}
-
-impl std::fmt::Debug for AlignedBytes {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} bytes", self.length)
     }
 }

@@ -1,7 +1,8 @@
 //! From the blocks of a file to tiles.
 
+use super::aligned::AlignedBytes;
 use super::format::{Layout, Scales, layout_of};
-use super::{AlignedBytes, BLOCK, Packed, STRIP, TILE};
+use super::{BLOCK, Packed, STRIP, TILE};
 use crate::parallel::{DisjointSlice, for_ranges};
 use crate::weight::WeightType;
 
@@ -21,7 +22,7 @@ impl Packed {
         let layout = layout_of(weight_type)?;
         let (tile_bytes, tiles) = (layout.tile_bytes(inputs), outputs.div_ceil(TILE));
         let row_bytes = inputs / weight_type.block_elements() * weight_type.block_bytes();
-        let mut packed = AlignedBytes::zeroed(tiles * tile_bytes);
+        let mut packed = AlignedBytes::long_lived(tiles * tile_bytes);
         let shared = DisjointSlice::new(packed.as_mut_slice());
         for_ranges(tiles, outputs * inputs, |range| {
             for tile in range {
