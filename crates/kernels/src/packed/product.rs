@@ -21,7 +21,7 @@ use crate::weight::WeightType;
 pub(super) const ROW_BLOCK: usize = 128;
 /// Bytes behind the block that is computed from which the next ones are asked for.
 #[cfg(target_arch = "x86_64")]
-const AHEAD: usize = 2048;
+const AHEAD: usize = 4096;
 /// Tiles of one item of work.
 pub(super) const TILES: usize = 2;
 /// Rows that share a load of the weights: their sums are in registers.
@@ -207,7 +207,8 @@ pub(super) unsafe fn sum_tiles<L: Lanes, F: Format>(part: &Part<'_>, work: &mut 
 }
 
 /// The next block, or the next tile's first, which is asked for from memory while this one is computed: memory is further away than
-/// the processor looks ahead by itself. Best a little at a time: the lines of a block are more than the core keeps track of.
+/// the processor looks ahead by itself. Best a little at a time: the lines of a block are more than the core keeps track of. They come
+/// to the second-level cache: there is room for more of them on their way than to the first.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead<'a> {
     behind: &'a [u8],
@@ -219,12 +220,12 @@ impl Ahead<'_> {
     pub(super) fn ask<F: Format>(&self, strip: usize) {
         #[cfg(target_arch = "x86_64")]
         {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
             let lines = F::LAYOUT.block_bytes(STRIPS).div_ceil(64 * STRIPS);
             let first = self.behind.as_ptr().wrapping_add(AHEAD + 64 * lines * strip);
             for line in 0..lines {
                 // SAFETY: a prefetch of an address that is not mapped does nothing.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(64 * line).cast()) };
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(first.wrapping_add(64 * line).cast()) };
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
