@@ -12,13 +12,16 @@ const GROUP: usize = 8;
 const HEAD_DIM: usize = 64;
 const BLOCK: usize = 32;
 
-/// `sequences` times `rows` new tokens, the last of which sees `keys` keys.
-fn batch(sequences: usize, rows: usize, keys: usize) -> PagedBatch {
+/// `sequences` times `rows` new tokens, the last of which sees `keys` keys. They have the first `common` of their keys in common.
+fn batch(sequences: usize, rows: usize, keys: usize, common: usize) -> PagedBatch {
     let blocks_each = keys.div_ceil(BLOCK);
     let (mut positions, mut slots, mut tables) = (Vec::new(), Vec::new(), Vec::new());
     let (mut cu_rows, mut cu_blocks) = (vec![0u32], vec![0u32]);
     for sequence in 0..sequences {
-        let block = |position: usize| (sequence * blocks_each + position / BLOCK) as u32;
+        let block = |position: usize| {
+            let owner = if position < common { 0 } else { sequence };
+            (owner * blocks_each + position / BLOCK) as u32
+        };
         for position in keys - rows..keys {
             positions.push(position as u32);
             slots.push(block(position) * BLOCK as u32 + (position % BLOCK) as u32);
@@ -45,13 +48,14 @@ fn numbers(count: usize) -> Vec<f32> {
 fn attention(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("paged_attention");
     let cases = [
-        ("decode, 1 stream of 1,024", 1, 1, 1024),
-        ("decode, 8 streams of 1,024", 8, 1, 1024),
-        ("decode, 32 streams of 128", 32, 1, 128),
-        ("prompt, 64 rows that end at 1,024", 1, 64, 1024),
+        ("decode, 1 stream of 1,024", 1, 1, 1024, 0),
+        ("decode, 8 streams of 1,024", 8, 1, 1024, 0),
+        ("decode, 8 streams of 1,024 with 960 in common", 8, 1, 1024, 960),
+        ("decode, 32 streams of 128", 32, 1, 128, 0),
+        ("prompt, 64 rows that end at 1,024", 1, 64, 1024, 0),
     ];
-    for (name, sequences, rows, keys) in cases {
-        let batch = batch(sequences, rows, keys);
+    for (name, sequences, rows, keys, common) in cases {
+        let batch = batch(sequences, rows, keys, common);
         let blocks = sequences * keys.div_ceil(BLOCK);
         let width = KV_HEADS * HEAD_DIM;
         let cache: Vec<f16> = numbers(blocks * BLOCK * width).into_iter().map(f16::from_f32).collect();

@@ -1,10 +1,13 @@
 //! The index arrays of a step, checked once so that every kernel may trust them. No tensors and no tokens here.
 
+use std::sync::OnceLock;
+
 use candle_core::Device;
 
 use crate::error::{KernelError, Result};
 #[cfg(feature = "cuda")]
 use crate::indices::CardWords;
+use crate::kinship::Kinship;
 use crate::launch::AttentionShape;
 #[cfg(feature = "cuda")]
 use crate::launch::{AttentionPlan, StepLayout};
@@ -48,6 +51,8 @@ pub struct PagedBatch {
     pub(crate) block_tables: Vec<u32>,
     pub(crate) num_blocks: usize,
     pub(crate) block_size: usize,
+    /// Found when it is first asked for.
+    pub(crate) kinship: OnceLock<Kinship>,
     /// The same arrays on a card, once they were brought there.
     #[cfg(feature = "cuda")]
     pub(crate) on_card: Option<BatchOnCard>,
@@ -95,6 +100,7 @@ impl PagedBatch {
             block_tables: parts.block_tables.to_vec(),
             num_blocks,
             block_size,
+            kinship: OnceLock::new(),
             #[cfg(feature = "cuda")]
             on_card: None,
         })
@@ -112,6 +118,11 @@ impl PagedBatch {
     #[must_use]
     pub fn rows(&self) -> usize {
         self.positions.len()
+    }
+
+    /// Which of the sequences begin alike.
+    pub(crate) fn kinship(&self) -> &Kinship {
+        self.kinship.get_or_init(|| Kinship::of(&self.sequences, &self.block_tables))
     }
 
     /// Absolute position of each row.

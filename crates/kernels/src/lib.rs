@@ -16,6 +16,7 @@ mod embedding;
 mod error;
 mod float_matmul;
 mod indices;
+mod kinship;
 pub mod launch;
 mod math;
 mod packed;

@@ -10,6 +10,11 @@ const SERIAL_WORK: usize = 32 * 1024;
 /// Parts that a thread takes of the whole, one after the other, so that a slow one does not keep the others waiting.
 const PARTS_PER_THREAD: usize = 8;
 
+/// Threads that share the work.
+pub(crate) fn threads() -> usize {
+    pool().count()
+}
+
 /// Calls `compute` with ranges that together cover `0..items` once, on several threads when `work` (about the number of
 /// multiply-adds in all) is worth it.
 pub(crate) fn for_ranges(items: usize, work: usize, compute: impl Fn(Range<usize>) + Sync) {

@@ -366,6 +366,7 @@ mod tests {
             block_tables: Vec::new(),
             num_blocks: 0,
             block_size: 16,
+            kinship: std::sync::OnceLock::new(),
             #[cfg(feature = "cuda")]
             on_card: None,
         }

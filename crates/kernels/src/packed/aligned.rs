@@ -81,7 +81,9 @@ mod tests {
 
     #[test]
     fn bytes_of_either_kind_begin_at_a_line_and_are_zero_until_written() {
-        for mut bytes in [AlignedBytes::short_lived(100), AlignedBytes::long_lived(100), AlignedBytes::long_lived(HUGE_PAGE + 1)] {
+        for mut bytes in
+            [AlignedBytes::short_lived(100), AlignedBytes::long_lived(100), AlignedBytes::long_lived(HUGE_PAGE + 1)]
+        {
             let length = bytes.length;
             assert!(bytes.as_slice().as_ptr().addr().is_multiple_of(64));
             assert!(bytes.as_slice().len() == length && bytes.as_slice().iter().all(|byte| *byte == 0));

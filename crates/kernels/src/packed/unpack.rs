@@ -100,7 +100,8 @@ impl Factors {
                     }
                     if layout.has_minimums {
                         L::store(L::load_halves(supers[2 * TILE..].as_ptr()), self.super_minimum.as_mut_ptr());
-                        for (bytes, place) in minimums.as_chunks::<{ 2 * TILE }>().0.iter().zip(&mut self.minimum_pairs) {
+                        for (bytes, place) in minimums.as_chunks::<{ 2 * TILE }>().0.iter().zip(&mut self.minimum_pairs)
+                        {
                             L::store_ints(L::pair(load(bytes), load(&bytes[TILE..])), place.as_mut_ptr());
                         }
                     }

@@ -20,7 +20,11 @@ mod portable;
 )))]
 pub(crate) use portable::F32x8;
 
+mod wide;
+
 use half::{bf16, f16};
+
+pub(crate) use wide::{F32x16, WIDE};
 
 /// Floats in a vector.
 pub(crate) const WIDTH: usize = 8;

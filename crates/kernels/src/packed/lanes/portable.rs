@@ -3,8 +3,8 @@
 #![allow(unsafe_code)]
 
 use super::Lanes;
-use crate::packed::{BLOCK, TILE};
 use crate::packed::unpack::widened;
+use crate::packed::{BLOCK, TILE};
 
 pub(in crate::packed) struct Portable;
 

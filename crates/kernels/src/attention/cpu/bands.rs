@@ -1,0 +1,171 @@
+//! Which rows are computed together. A *row tile* is some neighbouring rows of one sequence, which see nearly the same keys. A *band*
+//! is row tiles of different sequences that begin with the same blocks of the cache, as those of users do who ask about the same
+//! document: each tile of the keys that they have in common is read and converted once for all of them.
+
+use std::ops::Range;
+
+use super::KEY_TILE;
+use crate::batch::{PagedBatch, PagedSequence};
+
+/// Rows of one band. Not part of the arithmetic.
+pub(super) const BAND_ROWS: usize = 16;
+
+/// Fewer common positions are not worth it.
+const LEAST_COMMON: usize = 2 * KEY_TILE;
+
+/// Bands that each thread should find, if there are as many, so that none waits long for another.
+const BANDS_PER_THREAD: usize = 2;
+
+/// Rows `first_row..first_row + rows` of one sequence. The first of them is at position `first_keys - 1`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RowTile<'a> {
+    pub(super) sequence: &'a PagedSequence,
+    pub(super) first_row: usize,
+    pub(super) rows: usize,
+    first_keys: usize,
+    /// Most keys that a row sees.
+    window: usize,
+}
+
+impl RowTile<'_> {
+    /// The positions that a row of the tile sees.
+    pub(super) fn visible(&self, row: usize) -> Range<usize> {
+        let end = self.first_keys + row;
+        end.saturating_sub(self.window)..end
+    }
+
+    /// The positions that any row of the tile sees.
+    pub(super) fn all_visible(&self) -> Range<usize> {
+        self.visible(0).start..self.visible(self.rows - 1).end
+    }
+
+    /// About how many keys are computed with.
+    fn work(&self) -> usize {
+        self.rows * self.all_visible().len()
+    }
+}
+
+/// Row tiles that are computed together.
+#[derive(Debug)]
+pub(super) struct Band<'a> {
+    pub(super) tiles: Vec<RowTile<'a>>,
+    /// Positions from 0 on whose blocks are the same for all tiles, and which all have reached: whole tiles of keys. 0 for one alone.
+    pub(super) common: usize,
+}
+
+impl Band<'_> {
+    /// Rows of all tiles.
+    pub(super) fn rows(&self) -> usize {
+        self.tiles.iter().map(|tile| tile.rows).sum()
+    }
+
+    /// About how many keys are computed with.
+    pub(super) fn work(&self) -> usize {
+        self.tiles.iter().map(RowTile::work).sum()
+    }
+}
+
+/// Cuts the sequences into bands, those with the most keys first so that no thread starts a long one last.
+pub(super) fn bands(batch: &PagedBatch, window: usize, kv_heads: usize, threads: usize) -> Vec<Band<'_>> {
+    let kinship = batch.kinship();
+    let count: usize = batch.sequences.iter().map(|sequence| sequence.rows.div_ceil(BAND_ROWS)).sum();
+    let most = (count * kv_heads / (threads * BANDS_PER_THREAD)).max(1);
+    let mut bands: Vec<Band<'_>> = Vec::with_capacity(count);
+    for (&index, &blocks) in kinship.order.iter().zip(&kinship.common_blocks) {
+        let sequence = &batch.sequences[index];
+        for start in (0..sequence.rows).step_by(BAND_ROWS) {
+            let rows = BAND_ROWS.min(sequence.rows - start);
+            let (first_row, first_keys) = (sequence.first_row + start, sequence.keys - sequence.rows + 1 + start);
+            let tile = RowTile { sequence, first_row, rows, first_keys, window };
+            // Only the first rows of a sequence stand beside the last ones of the sequence before.
+            let common = if start == 0 { blocks * batch.block_size } else { 0 };
+            let last = bands.last_mut().filter(|band| band.tiles.len() < most);
+            if !last.is_some_and(|band| join(band, tile, common)) {
+                bands.push(Band { tiles: vec![tile], common: 0 });
+            }
+        }
+    }
+    bands.sort_by_key(|band| std::cmp::Reverse(band.work()));
+    bands
+}
+
+/// Adds a tile that has so many positions in common with the band's last one, unless the others would lose more than half of theirs.
+fn join<'a>(band: &mut Band<'a>, tile: RowTile<'a>, common: usize) -> bool {
+    let reached = |tile: &RowTile<'_>| tile.all_visible().end;
+    let before = if band.tiles.len() == 1 { reached(&band.tiles[0]) } else { band.common };
+    let common = common.min(before).min(reached(&tile)) / KEY_TILE * KEY_TILE;
+    let fits =
+        band.rows() + tile.rows <= BAND_ROWS && common >= LEAST_COMMON && 2 * common >= before.min(reached(&tile));
+    if fits {
+        band.tiles.push(tile);
+        band.common = common;
+    }
+    fits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::PagedBatchParts;
+
+    /// Lone rows of sequences with these tables, in blocks of 32; each has half of its last block.
+    fn batch(tables: &[&[u32]]) -> PagedBatch {
+        let keys: Vec<u32> = tables.iter().map(|table| 32 * table.len() as u32 - 16).collect();
+        let positions: Vec<u32> = keys.iter().map(|keys| keys - 1).collect();
+        let slots: Vec<u32> = tables.iter().map(|table| table.last().expect("a block") * 32 + 15).collect();
+        let offsets = |step: &dyn Fn(usize) -> u32| -> Vec<u32> {
+            (0..=tables.len())
+                .scan(0, |end, index| {
+                    Some(std::mem::replace(end, *end + if index < tables.len() { step(index) } else { 0 }))
+                })
+                .collect()
+        };
+        let parts = PagedBatchParts {
+            positions: &positions,
+            slot_mapping: &slots,
+            cu_seqlens_q: &offsets(&|_| 1),
+            seq_lens_k: &keys,
+            block_tables: &tables.concat(),
+            cu_blocks: &offsets(&|index| tables[index].len() as u32),
+        };
+        PagedBatch::new(parts, 100, 32).expect("a valid batch")
+    }
+
+    /// The rows of each band, and what they have in common.
+    fn found(batch: &PagedBatch, window: usize, threads: usize) -> Vec<(Vec<usize>, usize)> {
+        let mut found: Vec<_> = bands(batch, window, 4, threads)
+            .iter()
+            .map(|band| {
+                let mut rows: Vec<_> = band.tiles.iter().map(|tile| tile.first_row).collect();
+                rows.sort_unstable();
+                (rows, band.common)
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn sequences_that_begin_alike_are_computed_together() {
+        let batch = batch(&[&[1, 2, 3, 10], &[7, 8, 9, 11], &[1, 2, 3, 4, 12], &[7, 8, 13], &[1, 2, 3, 4, 14]]);
+        assert_eq!(found(&batch, usize::MAX, 1), [(vec![0, 2, 4], 96), (vec![1, 3], 64)]);
+    }
+
+    #[test]
+    fn a_short_common_beginning_does_not_part_those_with_a_long_one() {
+        let long: Vec<u32> = (0..20).collect();
+        let (first, second) = ([&long[..], &[40]].concat(), [&long[..], &[41]].concat());
+        let third: Vec<u32> = [0, 1, 2].into_iter().chain(60..78).collect();
+        assert_eq!(found(&batch(&[&first, &third, &second]), usize::MAX, 1), [(vec![0, 2], 640), (vec![1], 0)]);
+    }
+
+    #[test]
+    fn there_stay_enough_for_the_threads() {
+        let tables: Vec<Vec<u32>> = (0..8).map(|last| vec![1, 2, 3, 10 + last]).collect();
+        let batch = batch(&tables.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let sizes = |threads| found(&batch, usize::MAX, threads).iter().map(|(rows, _)| rows.len()).collect::<Vec<_>>();
+        assert_eq!(sizes(2), [8]);
+        assert_eq!(sizes(8), [2, 2, 2, 2]);
+        assert_eq!(sizes(16), [1; 8]);
+    }
+}

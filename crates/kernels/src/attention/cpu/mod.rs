@@ -1,0 +1,183 @@
+//! Paged attention on the CPU. One work item is a band of rows (`bands.rs`) and one key head; it walks the keys in tiles of
+//! absolute positions, which it converts to F32 once for all its rows and query heads (`scratch.rs`).
+
+mod bands;
+mod scratch;
+
+use crate::batch::PagedBatch;
+use crate::parallel::{DisjointSlice, for_ranges, threads};
+use crate::simd::Element;
+use bands::{Band, RowTile, bands};
+use scratch::Scratch;
+
+/// Positions of one tile of keys. Part of the arithmetic: changing it changes the last bits of every result.
+const KEY_TILE: usize = 32;
+
+/// How heads are laid out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heads {
+    /// Heads of keys and values.
+    pub(super) kv_heads: usize,
+    /// Query heads that share a key head.
+    pub(super) group: usize,
+    /// Length of one head.
+    pub(super) head_dim: usize,
+}
+
+/// Attention of all rows, each over at most `window` keys; `queries` is `[rows, kv_heads * group * head_dim]` and so is the result.
+pub(super) fn attend<T: Element>(
+    queries: &[f32],
+    keys: &[T],
+    values: &[T],
+    batch: &PagedBatch,
+    heads: Heads,
+    window: Option<usize>,
+) -> Vec<f32> {
+    let bands = bands(batch, window.unwrap_or(usize::MAX), heads.kv_heads, threads());
+    attend_bands(queries, [keys, values], batch, heads, &bands)
+}
+
+fn attend_bands<T: Element>(
+    queries: &[f32],
+    [keys, values]: [&[T]; 2],
+    batch: &PagedBatch,
+    heads: Heads,
+    bands: &[Band<'_>],
+) -> Vec<f32> {
+    let mut output = vec![0f32; queries.len()];
+    let shared = DisjointSlice::new(&mut output);
+    let work: usize = bands.iter().map(Band::work).sum();
+    let head_width = heads.group * heads.head_dim;
+    let width = heads.kv_heads * head_width;
+    for_ranges(bands.len() * heads.kv_heads, work.saturating_mul(2 * width), |range| {
+        let mut scratch = Scratch::new(heads);
+        for item in range {
+            let (band, kv_head) = (&bands[item / heads.kv_heads], item % heads.kv_heads);
+            let cache = CacheView { keys, values, batch, heads, kv_head };
+            let rows = band.tiles.iter().flat_map(|tile| tile.first_row..tile.first_row + tile.rows);
+            let places = rows.map(|row| row * width + kv_head * head_width);
+            scratch.begin(band, places.clone().map(|start| &queries[start..start + head_width]));
+            attend_band(&mut scratch, band, &cache);
+            for (row, start) in places.enumerate() {
+                // SAFETY: each pair of row and key head belongs to one item only, and an item to one thread.
+                #[allow(unsafe_code)]
+                let place = unsafe { shared.range_mut(start, head_width) };
+                scratch.finish_row(row, place);
+            }
+        }
+    });
+    output
+}
+
+/// Takes in the keys that all rows of the band have in common, then those of each tile.
+fn attend_band<T: Element>(scratch: &mut Scratch, band: &Band<'_>, cache: &CacheView<'_, T>) {
+    // Tiles are of absolute positions, so that a row's sums do not depend on where its window begins within one.
+    let first = |tile: &RowTile<'_>| tile.all_visible().start / KEY_TILE * KEY_TILE;
+    let begin = band.tiles.iter().map(first).min().unwrap_or(0);
+    for position in (begin..band.common).step_by(KEY_TILE) {
+        scratch.load(cache, &band.tiles[0], position, KEY_TILE);
+        scratch.take_in(position, 0..band.rows());
+    }
+    let mut row = 0;
+    for tile in &band.tiles {
+        let end = tile.all_visible().end;
+        for position in (first(tile).max(band.common)..end).step_by(KEY_TILE) {
+            scratch.load(cache, tile, position, KEY_TILE.min(end - position));
+            scratch.take_in(position, row..row + tile.rows);
+        }
+        row += tile.rows;
+    }
+}
+
+/// The keys and values of one head.
+struct CacheView<'a, T> {
+    keys: &'a [T],
+    values: &'a [T],
+    batch: &'a PagedBatch,
+    heads: Heads,
+    kv_head: usize,
+}
+
+impl<T> CacheView<'_, T> {
+    /// Where the head's elements begin at `KEY_TILE` absolute positions of a sequence from `first` on, a multiple of the tile.
+    /// Positions from `first + count` on, which may have no block yet, repeat the last one.
+    fn starts(&self, tile: &RowTile<'_>, first: usize, count: usize) -> [usize; KEY_TILE] {
+        let table = &self.batch.block_tables[tile.sequence.blocks.clone()];
+        let block_size = self.batch.block_size;
+        let (mut block, mut offset) = (first / block_size, first % block_size);
+        let mut starts = [0; KEY_TILE];
+        for (index, start) in starts.iter_mut().enumerate() {
+            let slot = table[block] as usize * block_size + offset;
+            *start = (slot * self.heads.kv_heads + self.kv_head) * self.heads.head_dim;
+            if index + 1 < count {
+                offset += 1;
+                if offset == block_size {
+                    (block, offset) = (block + 1, 0);
+                }
+            }
+        }
+        starts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::PagedBatchParts;
+    use crate::checks::Random;
+
+    const BLOCK: usize = 16;
+
+    /// Sequences of some rows, over blocks of which the first are the same for all.
+    fn batch(members: &[(usize, usize)], common: usize) -> PagedBatch {
+        let mut next = common as u32;
+        let (mut positions, mut slots, mut tables) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rows, mut blocks) = (vec![0], vec![0]);
+        for &(count, keys) in members {
+            let first = tables.len();
+            let own = keys.div_ceil(BLOCK) - common;
+            tables.extend((0..common as u32).chain(next..next + own as u32));
+            next += own as u32;
+            for position in keys - count..keys {
+                positions.push(position as u32);
+                slots.push(tables[first + position / BLOCK] * BLOCK as u32 + (position % BLOCK) as u32);
+            }
+            rows.push(positions.len() as u32);
+            blocks.push(tables.len() as u32);
+        }
+        let parts = PagedBatchParts {
+            positions: &positions,
+            slot_mapping: &slots,
+            cu_seqlens_q: &rows,
+            seq_lens_k: &members.iter().map(|(_, keys)| *keys as u32).collect::<Vec<_>>(),
+            block_tables: &tables,
+            cu_blocks: &blocks,
+        };
+        PagedBatch::new(parts, next as usize, BLOCK).expect("a valid batch")
+    }
+
+    #[test]
+    fn rows_have_the_same_bits_alone_and_with_those_that_begin_alike() {
+        let members = [(1, 200), (3, 150), (1, 129), (40, 170), (2, 300)];
+        let batch = batch(&members, 8);
+        let mut random = Random(21);
+        for (kv_heads, group, head_dim) in [(2, 8, 64), (1, 3, 20), (3, 1, 80), (1, 5, 128)] {
+            let heads = Heads { kv_heads, group, head_dim };
+            let cache: [Vec<f32>; 2] =
+                std::array::from_fn(|_| random.vector(batch.num_blocks * BLOCK * kv_heads * head_dim));
+            let cache = cache.each_ref().map(Vec::as_slice);
+            let queries = random.vector(batch.rows() * kv_heads * group * head_dim);
+            for window in [usize::MAX, 140, 30] {
+                let bits = |threads: usize| -> (usize, Vec<u32>) {
+                    let bands = bands(&batch, window, kv_heads, threads);
+                    let output = attend_bands(&queries, cache, &batch, heads, &bands);
+                    (bands.len(), output.iter().map(|value| value.to_bits()).collect())
+                };
+                let ((together, found), (apart, wanted)) = (bits(1), bits(1000));
+                assert!(together < apart, "nothing was computed together");
+                assert!(found == wanted, "{heads:?}, window {window}");
+                assert!(found.iter().all(|bits| f32::from_bits(*bits).is_finite()));
+            }
+        }
+    }
+}
