@@ -26,6 +26,9 @@ fn the_numbers_follow_from_the_header() {
     let wide = plan(data.path(), model, &["--memory", "8GiB", "--kv-cache-dtype", "f32"]);
     let narrow = plan(data.path(), model, &["--memory", "8GiB"]);
     assert_eq!(number(&wide, "kv_token_bytes"), 2 * number(&narrow, "kv_token_bytes"));
+    let bytes = plan(data.path(), model, &["--memory", "8GiB", "--kv-cache-dtype", "q8_0"]);
+    // Of 32 numbers 34 bytes instead of 64.
+    assert_eq!(32 * number(&bytes, "kv_token_bytes"), 17 * number(&narrow, "kv_token_bytes"));
     assert_eq!(number(&narrow, "kv_bytes"), number(&narrow, "kv_token_bytes") * number(&narrow, "kv_tokens"));
     let sum: u64 = narrow["weights"].as_object().expect("types").values().filter_map(Value::as_u64).sum();
     assert_eq!(sum, number(&narrow, "weight_bytes"));
@@ -89,7 +92,7 @@ fn a_server_takes_what_the_plan_says() {
     let model = tiny_model(data.path());
     let file_bytes = std::fs::metadata(&model).expect("a file").len();
     let model = model.to_str().expect("UTF-8");
-    for dtype in ["f16", "f32"] {
+    for dtype in ["f16", "f32", "q8_0"] {
         let options = ["--kv-memory", "192MiB", "--kv-cache-dtype", dtype];
         let plan = plan(data.path(), model, &options);
         let log = data.path().join("log");

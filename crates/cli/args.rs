@@ -191,7 +191,8 @@ pub(crate) struct ModelArguments {
     /// 1GiB; on CUDA devices all that --gpu-memory-utilization leaves].
     #[arg(long, value_name = "SIZE")]
     pub(crate) kv_memory: Option<Bytes>,
-    /// Element type of the KV cache; auto is f16 on the CPU and bf16 on CUDA devices.
+    /// Element type of the KV cache; auto is f16 on the CPU and bf16 on CUDA devices. q8_0 holds nearly twice the tokens of f16, on
+    /// the CPU only.
     #[arg(long, value_enum, default_value_t = KvDtype::Auto)]
     pub(crate) kv_cache_dtype: KvDtype,
     /// Tokens per KV block, 1 to 1024.
@@ -295,6 +296,8 @@ pub(crate) enum KvDtype {
     F16,
     Bf16,
     F32,
+    #[value(name = "q8_0")]
+    Q8_0,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -145,6 +145,7 @@ fn loading(arguments: &ModelArguments) -> EngineConfig {
             KvDtype::F16 => KvCacheDtype::F16,
             KvDtype::Bf16 => KvCacheDtype::Bf16,
             KvDtype::F32 => KvCacheDtype::F32,
+            KvDtype::Q8_0 => KvCacheDtype::Q8_0,
         },
         activation: match device.dtype {
             ActivationDtype::Auto => defaults.activation,

@@ -101,11 +101,12 @@ impl InplaceOp1 for CopyBlocks<'_> {
             CpuStorage::F32(values) => self.run(&mut values[range]),
             CpuStorage::F16(values) => self.run(&mut values[range]),
             CpuStorage::BF16(values) => self.run(&mut values[range]),
+            CpuStorage::U8(values) => self.run(&mut values[range]),
             other => {
                 return Err(candle_core::Error::wrap(crate::storage::element_type(
                     OPERATION,
                     "cache",
-                    "f32, f16 or bf16",
+                    "f32, f16, bf16 or u8",
                     other,
                 )));
             }

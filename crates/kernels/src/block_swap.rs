@@ -126,8 +126,9 @@ impl InplaceOp2 for CopyAll<'_> {
             (CpuStorage::F32(to), CpuStorage::F32(from)) => self.run(&mut to[places], &from[sources]),
             (CpuStorage::F16(to), CpuStorage::F16(from)) => self.run(&mut to[places], &from[sources]),
             (CpuStorage::BF16(to), CpuStorage::BF16(from)) => self.run(&mut to[places], &from[sources]),
+            (CpuStorage::U8(to), CpuStorage::U8(from)) => self.run(&mut to[places], &from[sources]),
             (_, other) => {
-                let error = element_type(OPERATION, "from", "f32, f16 or bf16, both the same", other);
+                let error = element_type(OPERATION, "from", "f32, f16, bf16 or u8, both the same", other);
                 return Err(candle_core::Error::wrap(error));
             }
         }

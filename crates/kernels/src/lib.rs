@@ -8,6 +8,7 @@ mod attention;
 mod batch;
 mod block_copy;
 mod block_swap;
+mod cached;
 pub mod ceilings;
 pub mod checks;
 #[cfg(feature = "cuda")]
@@ -38,6 +39,7 @@ pub use attention::paged_attention;
 pub use batch::{PagedBatch, PagedBatchParts};
 pub use block_copy::{BlockCopy, block_copy};
 pub use block_swap::{gather_blocks, scatter_blocks};
+pub use cached::q8_head_bytes;
 pub use embedding::embedding;
 pub use error::KernelError;
 pub use indices::Indices;

@@ -1,8 +1,9 @@
 //! Views of tensors as plain slices, checked for type and layout. The only file that looks into candle's storage for reading.
 
-use candle_core::{CpuStorage, Layout, Storage, Tensor};
+use candle_core::{CpuStorage, DType, Layout, Storage, Tensor};
 
 use crate::batch::PagedBatch;
+use crate::cached::numbers_of_bytes;
 use crate::error::{KernelError, Result};
 
 /// The element range of a contiguous layout.
@@ -68,7 +69,7 @@ pub(crate) fn matrix_shape(tensor: &Tensor, operation: &'static str, argument: &
 }
 
 /// The key heads and the length of a head of two caches `[num_blocks, block_size, kv_heads, head_dim]`, which must be alike and
-/// have the batch's blocks.
+/// have the batch's blocks. One of bytes has [`crate::q8_head_bytes`] in place of a head's length.
 pub(crate) fn cache_heads(
     [key_cache, value_cache]: [&Tensor; 2],
     batch: &PagedBatch,
@@ -85,7 +86,16 @@ pub(crate) fn cache_heads(
     let expected = [batch.num_blocks, batch.block_size, kv_heads, head_dim];
     expect_shape(key_cache, &expected, operation, "key_cache")?;
     expect_shape(value_cache, &expected, operation, "value_cache")?;
-    Ok([kv_heads, head_dim])
+    if key_cache.dtype() != DType::U8 {
+        return Ok([kv_heads, head_dim]);
+    }
+    let numbers = numbers_of_bytes(head_dim).ok_or_else(|| KernelError::Shape {
+        operation,
+        argument: "key_cache",
+        expected: "heads of whole blocks of 34 bytes".to_string(),
+        actual: key_cache.dims().to_vec(),
+    })?;
+    Ok([kv_heads, numbers])
 }
 
 /// Checks that a tensor has exactly this shape.

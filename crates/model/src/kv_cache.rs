@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Tensor};
 use sconce_kernels::launch::ElementType;
-use sconce_kernels::{BlockCopy, KernelError, block_copy};
+use sconce_kernels::{BlockCopy, KernelError, block_copy, q8_head_bytes};
 
 use crate::config::LlamaConfig;
 use crate::error::ModelError;
@@ -19,36 +19,42 @@ pub enum KvCacheDtype {
     Bf16,
     /// Single precision: four bytes a number.
     F32,
+    /// Eight bits, and a scale in half precision for 32 numbers: 1.0625 bytes a number. On the CPU only.
+    Q8_0,
 }
 
 impl KvCacheDtype {
-    /// Bytes of one number.
+    /// The type of the tensors, and their elements for a head of so many numbers; `None` where it cannot lie in them.
+    fn head(self, head_dim: usize) -> (DType, Option<usize>) {
+        match self {
+            Self::F16 => (DType::F16, Some(head_dim)),
+            Self::Bf16 => (DType::BF16, Some(head_dim)),
+            Self::F32 => (DType::F32, Some(head_dim)),
+            Self::Q8_0 => (DType::U8, q8_head_bytes(head_dim)),
+        }
+    }
+
+    /// Bytes of a head of so many numbers.
     #[must_use]
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::F16 | Self::Bf16 => 2,
-            Self::F32 => 4,
-        }
+    pub fn head_bytes(self, head_dim: usize) -> usize {
+        let (tensor_type, elements) = self.head(head_dim);
+        // A cache that cannot be has no size; allocating it says so.
+        elements.unwrap_or(head_dim).saturating_mul(tensor_type.size_in_bytes())
     }
 
-    fn element_type(self) -> ElementType {
+    /// What a card's kernels read; `None` for what they do not.
+    pub(crate) fn on_card(self) -> Option<ElementType> {
         match self {
-            Self::F16 => ElementType::F16,
-            Self::Bf16 => ElementType::Bf16,
-            Self::F32 => ElementType::F32,
-        }
-    }
-
-    fn tensor_type(self) -> DType {
-        match self {
-            Self::F16 => DType::F16,
-            Self::Bf16 => DType::BF16,
-            Self::F32 => DType::F32,
+            Self::F16 => Some(ElementType::F16),
+            Self::Bf16 => Some(ElementType::Bf16),
+            Self::F32 => Some(ElementType::F32),
+            Self::Q8_0 => None,
         }
     }
 }
 
-/// Keys and values of one layer, each `[num_blocks, block_size, num_kv_heads, head_dim]`.
+/// Keys and values of one layer, each `[num_blocks, block_size, num_kv_heads, head_dim]`, or for [`KvCacheDtype::Q8_0`] the bytes of
+/// a head in place of its length.
 #[derive(Debug)]
 pub(crate) struct LayerCache {
     pub(crate) keys: Tensor,
@@ -72,7 +78,8 @@ impl KvCache {
     /// Allocates the cache of a model, each layer's on that layer's device. What is in it means nothing before it is written.
     ///
     /// # Errors
-    /// When a size is zero, slots would not fit 32 bits, or the memory cannot be had.
+    /// When a size is zero, slots would not fit 32 bits, the type does not go with the devices or the heads, or the memory cannot be
+    /// had.
     pub fn allocate(
         model: &Llama,
         num_blocks: usize,
@@ -91,6 +98,15 @@ impl KvCache {
             let limit = u32::MAX;
             return Err(problem(format!("{num_blocks} blocks of {block_size} slots are more than {limit} slots")));
         }
+        let (tensor_type, Some(elements)) = dtype.head(config.head_dim) else {
+            let length = config.head_dim;
+            return Err(problem(format!(
+                "heads of {length} numbers are no whole blocks of 32, as q8_0 needs; take f16"
+            )));
+        };
+        if model.devices().are_cuda() && dtype.on_card().is_none() {
+            return Err(problem("q8_0 is for the CPU; on CUDA devices take bf16, f16 or f32".to_string()));
+        }
         let bytes = Self::block_bytes(config, block_size, dtype).checked_mul(num_blocks);
         // A trial reservation turns a memory that cannot be had into an error; the real one would abort the process.
         let available = bytes.is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
@@ -101,13 +117,13 @@ impl KvCache {
         }
         // On a card steps are padded to sizes that were recorded, and what the padding writes must go somewhere.
         let has_scratch = model.devices().are_cuda();
-        let shape = (num_blocks + usize::from(has_scratch), block_size, config.head_count_kv, config.head_dim);
+        let shape = (num_blocks + usize::from(has_scratch), block_size, config.head_count_kv, elements);
         let mut layers = Vec::with_capacity(config.block_count);
         for device in model.layer_devices() {
             // The host's pages are there only once something was written that is not zero: the system keeps zeros as a promise,
             // which it could break in the midst of serving.
             let fill = if device.is_cpu() { Tensor::ones } else { Tensor::zeros };
-            let tensor = || fill(shape, dtype.tensor_type(), device).map_err(KernelError::from);
+            let tensor = || fill(shape, tensor_type, device).map_err(KernelError::from);
             layers.push(LayerCache { keys: tensor()?, values: tensor()? });
         }
         let (heads, head_dim) = (config.head_count_kv, config.head_dim);
@@ -117,7 +133,9 @@ impl KvCache {
     /// Bytes that one block takes in all layers, keys and values together.
     #[must_use]
     pub fn block_bytes(config: &LlamaConfig, block_size: usize, dtype: KvCacheDtype) -> usize {
-        [block_size, config.kv_width(), config.block_count, dtype.bytes()].into_iter().fold(2, usize::saturating_mul)
+        [block_size, config.head_count_kv, config.block_count, dtype.head_bytes(config.head_dim)]
+            .into_iter()
+            .fold(2, usize::saturating_mul)
     }
 
     /// Blocks of the cache.
@@ -138,9 +156,9 @@ impl KvCache {
         block.ok_or_else(|| ModelError::Cache { problem: "it was allocated for the CPU".to_string() })
     }
 
-    /// Element type of keys and values.
-    pub(crate) fn element_type(&self) -> ElementType {
-        self.dtype.element_type()
+    /// Type of keys and values.
+    pub(crate) fn dtype(&self) -> KvCacheDtype {
+        self.dtype
     }
 
     /// Slots of one block.

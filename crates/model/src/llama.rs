@@ -192,26 +192,31 @@ impl Llama {
         }
         let placed = PlacedStep::new(&batch.input_ids, paged, &batch.logits_rows);
         let shape = self.attention_shape(kv);
+        let place = |step, device| match shape {
+            Some(shape) => PlacedStep::on(step, device, shape),
+            None => Ok(step),
+        };
         // One stage, as usual, takes the arrays as they are; only several need copies.
         let steps = std::iter::repeat_n(placed, self.stages.len()).zip(&self.stages);
         let placed: Vec<PlacedStep<'_>> =
-            steps.map(|(step, stage)| step.on(&stage.device, shape)).collect::<Result<_, _>>()?;
+            steps.map(|(step, stage)| place(step, &stage.device)).collect::<Result<_, _>>()?;
         match self.compute(&placed, kv)? {
             Some(logits) => Logits::from_tensor(&logits, self.config.vocab_size),
             None => Ok(Logits::none(self.config.vocab_size)),
         }
     }
 
-    /// The shape of every layer's attention.
-    pub(crate) fn attention_shape(&self, kv: &KvCache) -> AttentionShape {
-        AttentionShape {
+    /// The shape of every layer's attention on a card; `None` where there is no card.
+    pub(crate) fn attention_shape(&self, kv: &KvCache) -> Option<AttentionShape> {
+        let cache = kv.dtype().on_card().filter(|_| self.devices.are_cuda())?;
+        Some(AttentionShape {
             heads: self.config.head_count,
             kv_heads: self.config.head_count_kv,
             head_dim: self.config.head_dim,
             block_size: kv.block_size(),
             activation: self.activation.element_type(),
-            cache: kv.element_type(),
-        }
+            cache,
+        })
     }
 
     /// What [`Self::forward`] computes, for a step that was checked and placed for each stage: the logits stay on the last device,

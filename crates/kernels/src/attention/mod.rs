@@ -11,7 +11,7 @@ use crate::storage::{cache_heads, contiguous_range, cpu_storage, element_type, f
 const OPERATION: &str = "paged_attention";
 
 /// Causal attention of `query [rows, heads * head_dim]` over the caches `[num_blocks, block_size, kv_heads, head_dim]`
-/// (F32, F16 or BF16), which hold the keys and values of every position that a row sees, its own included. Query head `h` reads
+/// (F32, F16 or BF16; on the CPU also blocks of bytes, [`crate::q8_head_bytes`] for each head), which hold the keys and values of every position that a row sees, its own included. Query head `h` reads
 /// key head `h / (heads / kv_heads)`; scores are scaled by `1 / sqrt(head_dim)`. Returns F32 `[rows, heads * head_dim]`.
 ///
 /// With a window a row at position `p` sees the keys of `max(0, p + 1 - window)..=p` only; without one it sees all up to its own.
@@ -85,8 +85,16 @@ fn cpu_attention(
         (CpuStorage::BF16(keys), CpuStorage::BF16(values)) => {
             cpu::attend(queries, &keys[key_range], &values[value_range], batch, heads, window)
         }
+        (CpuStorage::U8(keys), CpuStorage::U8(values)) => {
+            cpu::attend(queries, &keys[key_range], &values[value_range], batch, heads, window)
+        }
         (keys, _) => {
-            return Err(element_type(OPERATION, "key_cache and value_cache", "f32, f16 or bf16, both the same", keys));
+            return Err(element_type(
+                OPERATION,
+                "key_cache and value_cache",
+                "f32, f16, bf16 or u8, both the same",
+                keys,
+            ));
         }
     };
     Ok(Tensor::from_vec(output, query.shape(), query.device())?)

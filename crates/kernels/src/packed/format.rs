@@ -115,6 +115,15 @@ impl Layout {
     }
 }
 
+/// Whether every dot product of a chain, less the zero, is within 16 bits.
+const fn chains_fit(layout: Layout) -> bool {
+    let (zero, most) = (layout.zero, (1 << layout.bits) - 1);
+    let largest = if most - zero > zero { most - zero } else { zero };
+    layout.chain() as i32 * 127 * largest <= i16::MAX as i32
+}
+
+const _: () = assert!(chains_fit(Q4K::LAYOUT) && chains_fit(Q5K::LAYOUT) && chains_fit(Q6K::LAYOUT));
+
 macro_rules! formats {
     ($($name:ident => $layout:expr),* $(,)?) => {
         $(

@@ -34,6 +34,7 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod tile_unit;
 mod unpack;
+mod vectors;
 
 use crate::weight::WeightType;
 use aligned::AlignedBytes;

@@ -11,17 +11,15 @@ use super::format::{Format, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Scales}
 use super::instructions::Instructions;
 use super::lanes::Lanes;
 use super::lanes::portable::Portable;
-use super::share::{self, Dots};
+use super::share;
 use super::unpack::{Factors, Unpacked};
-use super::{BLOCK, Packed, STRIP, STRIPS, TILE};
+use super::vectors::{Ahead, Vectors};
+use super::{Packed, STRIPS, TILE};
 use crate::parallel::{DisjointSlice, for_ranges};
 use crate::weight::WeightType;
 
 /// Rows whose activations stay in the second-level cache while the tiles pass by.
 pub(super) const ROW_BLOCK: usize = 128;
-/// Bytes behind the block that is computed from which the next ones are asked for.
-#[cfg(target_arch = "x86_64")]
-const AHEAD: usize = 4096;
 /// Tiles of one item of work.
 pub(super) const TILES: usize = 2;
 /// Rows that share a load of the weights: their sums are in registers.
@@ -206,33 +204,6 @@ pub(super) unsafe fn sum_tiles<L: Lanes, F: Format>(part: &Part<'_>, work: &mut 
     }
 }
 
-/// The next block, or the next tile's first, which is asked for from memory while this one is computed: memory is further away than
-/// the processor looks ahead by itself. Best a little at a time: the lines of a block are more than the core keeps track of. They come
-/// to the second-level cache: there is room for more of them on their way than to the first.
-#[derive(Clone, Copy)]
-pub(super) struct Ahead<'a> {
-    behind: &'a [u8],
-}
-
-impl Ahead<'_> {
-    /// Asks for what belongs to one strip, about.
-    #[inline(always)]
-    pub(super) fn ask<F: Format>(&self, strip: usize) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            let lines = F::LAYOUT.block_bytes(STRIPS).div_ceil(64 * STRIPS);
-            let first = self.behind.as_ptr().wrapping_add(AHEAD + 64 * lines * strip);
-            for line in 0..lines {
-                // SAFETY: a prefetch of an address that is not mapped does nothing.
-                unsafe { _mm_prefetch::<_MM_HINT_T1>(first.wrapping_add(64 * line).cast()) };
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (self.behind, strip);
-    }
-}
-
 /// Adds to so many rows at a time, from `next` on.
 ///
 /// # Safety
@@ -246,39 +217,7 @@ unsafe fn add_each<L: Lanes, F: Format, const COUNT: usize>(
 ) {
     for sums in sums {
         // SAFETY: the caller promises the rows and the instructions.
-        unsafe { share::add::<L, F, COUNT>(dots, factors, dots.rows, *next, sums) };
+        unsafe { share::add::<L, F, COUNT>(dots, factors, *next, sums) };
         *next += COUNT;
-    }
-}
-
-/// Dot products by vectors.
-struct Vectors<'a, F: Format> {
-    codes: &'a [u8],
-    ahead: Ahead<'a>,
-    rows: &'a BlockRows<'a>,
-    format: PhantomData<F>,
-}
-
-impl<L: Lanes, F: Format> Dots<L> for Vectors<'_, F> {
-    // What it asks of its caller stands at `Dots`, under # Safety.
-    #[inline(always)]
-    unsafe fn add<const COUNT: usize>(&self, first: usize, chain: usize, starts: [L::Ints; COUNT]) -> [L::Ints; COUNT] {
-        let layout = F::LAYOUT;
-        let chains = STRIP / layout.chain();
-        if first == 0 && chain.is_multiple_of(chains) {
-            self.ahead.ask::<F>(chain / chains);
-        }
-        // SAFETY: the caller promises that the chain's codes and the rows' activations are there, and the instructions.
-        unsafe {
-            let codes = self.codes.as_ptr().add(chain * layout.chain() * TILE);
-            let values = self.rows.values.as_ptr().add(first * BLOCK + chain * layout.chain());
-            match (layout.chain(), layout.bits) {
-                (8, _) => L::dots::<2, 6, COUNT>(codes, values, starts),
-                (16, _) => L::dots::<4, 4, COUNT>(codes, values, starts),
-                (_, 4) => L::dots::<8, 4, COUNT>(codes, values, starts),
-                (_, 5) => L::dots::<8, 5, COUNT>(codes, values, starts),
-                _ => L::dots::<8, 8, COUNT>(codes, values, starts),
-            }
-        }
     }
 }

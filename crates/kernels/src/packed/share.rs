@@ -1,5 +1,4 @@
-//! A block's share of the sums: its dot products times what their group, the block and the row weigh. Written once for every way
-//! in which the dot products are made, so that all of them round alike.
+//! A block's share of the sums: its dot products times what their group, the block and the row weigh.
 
 #![allow(unsafe_code)]
 
@@ -7,16 +6,8 @@ use super::activations::BlockRows;
 use super::format::{Format, Scales};
 use super::lanes::Lanes;
 use super::unpack::Factors;
+use super::vectors::Vectors;
 use super::{BLOCK, TILE};
-
-/// Where the dot products of a block come from.
-pub(super) trait Dots<L: Lanes> {
-    /// Of the rows from `first` on: `starts` plus the dot products of their activations with a chain's codes, for each output.
-    ///
-    /// # Safety
-    /// There are these rows and this chain; the processor has the instructions of `L`.
-    unsafe fn add<const COUNT: usize>(&self, first: usize, chain: usize, starts: [L::Ints; COUNT]) -> [L::Ints; COUNT];
-}
 
 /// Adds a block's share to the sums of the rows `first..first + COUNT`, which share each load of a group's weight.
 ///
@@ -24,19 +15,18 @@ pub(super) trait Dots<L: Lanes> {
 /// There are these rows; the processor has the instructions.
 #[inline(always)]
 pub(super) unsafe fn add<L: Lanes, F: Format, const COUNT: usize>(
-    dots: &impl Dots<L>,
+    dots: &Vectors<'_, F>,
     factors: &Factors,
-    rows: &BlockRows<'_>,
     first: usize,
     sums: &mut [[f32; TILE]; COUNT],
 ) {
     // SAFETY: the caller promises the rows and the instructions.
     unsafe {
         let shares = match F::LAYOUT.scales {
-            Scales::Plain => plain::<L, F, COUNT>(dots, factors, rows, first),
-            Scales::Super => supers::<L, F, COUNT>(dots, factors, rows, first),
+            Scales::Plain => plain::<L, F, COUNT>(dots, factors, first),
+            Scales::Super => supers::<L, F, COUNT>(dots, factors, first),
         };
-        for ((share, sums), scale) in shares.into_iter().zip(sums).zip(&rows.scales[first..first + COUNT]) {
+        for ((share, sums), scale) in shares.into_iter().zip(sums).zip(&dots.rows.scales[first..first + COUNT]) {
             add_row::<L>(share, *scale, sums);
         }
     }
@@ -48,20 +38,19 @@ pub(super) unsafe fn add<L: Lanes, F: Format, const COUNT: usize>(
 /// There are these rows; the processor has the instructions.
 #[inline(always)]
 unsafe fn plain<L: Lanes, F: Format, const COUNT: usize>(
-    dots: &impl Dots<L>,
+    dots: &Vectors<'_, F>,
     factors: &Factors,
-    rows: &BlockRows<'_>,
     first: usize,
 ) -> [L::Floats; COUNT] {
     let layout = F::LAYOUT;
     // SAFETY: a block's groups lie within `factors`; the caller promises the rest.
     unsafe {
         let mut shares = [L::splat(0.0); COUNT];
-        for group in 0..rows.strips {
+        for group in 0..dots.rows.strips {
             let scale = L::load(factors.scales[group].as_ptr());
-            let offsets = offsets::<L, F, COUNT>(rows, first, group);
+            let offsets = offsets::<L, F, COUNT>(dots.rows, first, group);
             let starts = if layout.has_minimums { [L::splat_ints(0); COUNT] } else { offsets };
-            for (share, dot) in shares.iter_mut().zip(dots.add(first, group, starts)) {
+            for (share, dot) in shares.iter_mut().zip(dots.add::<L, COUNT>(first, group, starts)) {
                 *share = L::mul_add(L::to_floats(dot), scale, *share);
             }
             if layout.has_minimums {
@@ -81,9 +70,8 @@ unsafe fn plain<L: Lanes, F: Format, const COUNT: usize>(
 /// There are these rows; the processor has the instructions.
 #[inline(always)]
 unsafe fn supers<L: Lanes, F: Format, const COUNT: usize>(
-    dots: &impl Dots<L>,
+    dots: &Vectors<'_, F>,
     factors: &Factors,
-    rows: &BlockRows<'_>,
     first: usize,
 ) -> [L::Floats; COUNT] {
     let layout = F::LAYOUT;
@@ -96,14 +84,14 @@ unsafe fn supers<L: Lanes, F: Format, const COUNT: usize>(
             for chain in group * chains..(group + 1) * chains {
                 let starts = match layout.has_minimums {
                     true => [L::splat_ints(0); COUNT],
-                    false => offsets::<L, F, COUNT>(rows, first, chain),
+                    false => offsets::<L, F, COUNT>(dots.rows, first, chain),
                 };
-                for (total, dot) in totals.iter_mut().zip(dots.add(first, chain, starts)) {
+                for (total, dot) in totals.iter_mut().zip(dots.add::<L, COUNT>(first, chain, starts)) {
                     *total = L::dot_pairs(*total, scale, dot);
                 }
             }
         }
-        let minimums = minimums::<L, F, COUNT>(factors, rows, first);
+        let minimums = minimums::<L, F, COUNT>(factors, dots.rows, first);
         std::array::from_fn(|row| weigh::<L, F>(totals[row], minimums[row], factors))
     }
 }

@@ -7,6 +7,7 @@
 use super::format::{Format, Layout, Scales};
 use super::lanes::Lanes;
 use super::{BLOCK, Packed, STRIP, STRIPS, TILE};
+use crate::math::widened;
 
 /// A block of a tile, ready to be multiplied.
 #[repr(C, align(64))]
@@ -121,18 +122,6 @@ unsafe fn load_halves<L: Lanes>(halves: &[u8], places: &mut [[f32; TILE]]) {
         // SAFETY: 32 bytes and sixteen floats; the caller promises the instructions.
         unsafe { L::store(L::load_halves(halves.as_ptr()), place.as_mut_ptr()) };
     }
-}
-
-/// An f16 as an f32: the exponent's bias is mended by a multiplication, which is exact, for subnormal ones, too. The `half` crate
-/// asks the processor each time, which stops loops from becoming vectors.
-#[inline(always)]
-pub(super) fn widened(half: u16) -> f32 {
-    const BIAS: f32 = f32::from_bits((127 + 127 - 15) << 23);
-    /// The exponent of what is infinite or no number, in either type.
-    const BEYOND: (u16, u32) = (0x7c00, 0x7f80_0000);
-    let (sign, rest) = (u32::from(half & 0x8000) << 16, u32::from(half & 0x7fff) << 13);
-    let finite = (f32::from_bits(rest) * BIAS).to_bits();
-    f32::from_bits(sign | if half & BEYOND.0 == BEYOND.0 { rest | BEYOND.1 } else { finite })
 }
 
 /// Unpacks a strip by plain loops.

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor};
-use half::{bf16, f16};
 
 use super::table::{HostAngles, QueryGrowth};
 use super::{OPERATION, Projections};
 use crate::batch::PagedBatch;
+use crate::cached::CacheElement;
 use crate::error::Result;
 use crate::rms_norm::inverse_root_mean_square;
 use crate::storage::{contiguous_range, element_type, f32_values};
@@ -18,8 +18,8 @@ pub(super) fn rope_kv_write(
     (angles, growth): (&HostAngles, Option<QueryGrowth>),
     batch: &PagedBatch,
     [key_cache, value_cache]: [&Tensor; 2],
+    [kv_heads, head_dim]: [usize; 2],
 ) -> Result<Tensor> {
-    let (kv_heads, head_dim) = (key_cache.dims()[2], key_cache.dims()[3]);
     let (query, norms) = (projections.query, projections.norms.as_ref());
     let [query_bias, key_bias, value_bias] = match projections.biases {
         Some(biases) => biases.map(Some),
@@ -37,9 +37,9 @@ pub(super) fn rope_kv_write(
     let rotated_key = turned(projections.key, key_bias, norms.map(|norms| (norms.key, norms.epsilon)), "key")?;
     let (storage, layout) = projections.value.storage_and_layout();
     let values = biased(f32_values(&storage, layout, OPERATION, "value")?, value_bias)?;
-    let width = kv_heads * head_dim;
-    key_cache.inplace_op1(&WriteSlots { rows: &rotated_key, slots: &batch.slots, width })?;
-    value_cache.inplace_op1(&WriteSlots { rows: &values, slots: &batch.slots, width })?;
+    let write = |rows, cache: &Tensor| cache.inplace_op1(&WriteSlots { rows, slots: &batch.slots, kv_heads, head_dim });
+    write(&rotated_key, key_cache)?;
+    write(&values, value_cache)?;
     Ok(Tensor::from_vec(rotated_query, query.shape(), query.device())?)
 }
 
@@ -81,18 +81,22 @@ fn biased<'a>(rows: &'a [f32], bias: Option<&Tensor>) -> Result<Cow<'a, [f32]>> 
     Ok(Cow::Owned(rows.iter().zip(bias.iter().cycle()).map(|(value, bias)| value + bias).collect()))
 }
 
-/// Writes rows of `width` floats to slots, converting to the cache's type.
+/// Writes rows of heads to slots, converting to the cache's type.
 struct WriteSlots<'a> {
     rows: &'a [f32],
     slots: &'a [u32],
-    width: usize,
+    kv_heads: usize,
+    head_dim: usize,
 }
 
 impl WriteSlots<'_> {
-    fn run<T>(&self, cache: &mut [T], convert: impl Fn(&[f32], &mut [T])) {
-        for (row, &slot) in self.rows.chunks_exact(self.width.max(1)).zip(self.slots) {
-            let start = slot as usize * self.width;
-            convert(row, &mut cache[start..start + self.width]);
+    fn run<T: CacheElement>(&self, cache: &mut [T]) {
+        let head = T::elements(self.head_dim).unwrap_or_default().max(1);
+        for (row, &slot) in self.rows.chunks_exact((self.kv_heads * self.head_dim).max(1)).zip(self.slots) {
+            let places = &mut cache[slot as usize * self.kv_heads * head..][..self.kv_heads * head];
+            for (numbers, place) in row.chunks_exact(self.head_dim).zip(places.chunks_exact_mut(head)) {
+                T::write(numbers, place);
+            }
         }
     }
 }
@@ -103,18 +107,14 @@ impl InplaceOp1 for WriteSlots<'_> {
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
-        use half::slice::HalfFloatSliceExt;
         let range = contiguous_range(layout, OPERATION, "cache").map_err(candle_core::Error::wrap)?;
         match storage {
-            CpuStorage::F32(cache) => self.run(&mut cache[range], |row, place| place.copy_from_slice(row)),
-            CpuStorage::F16(cache) => {
-                self.run(&mut cache[range], |row, place: &mut [f16]| place.convert_from_f32_slice(row));
-            }
-            CpuStorage::BF16(cache) => {
-                self.run(&mut cache[range], |row, place: &mut [bf16]| place.convert_from_f32_slice(row));
-            }
+            CpuStorage::F32(cache) => self.run(&mut cache[range]),
+            CpuStorage::F16(cache) => self.run(&mut cache[range]),
+            CpuStorage::BF16(cache) => self.run(&mut cache[range]),
+            CpuStorage::U8(cache) => self.run(&mut cache[range]),
             other => {
-                let error = element_type(OPERATION, "cache", "f32, f16 or bf16", other);
+                let error = element_type(OPERATION, "cache", "f32, f16, bf16 or u8", other);
                 return Err(candle_core::Error::wrap(error));
             }
         }

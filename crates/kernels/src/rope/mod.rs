@@ -43,7 +43,8 @@ pub struct HeadNorms<'a> {
 }
 
 /// Adds biases, normalizes heads and rotates them (see [`Projections`]), and writes the rotated key and the value to the batch's
-/// slots of the caches `[num_blocks, block_size, kv_heads, head_dim]` (F32, F16 or BF16). Returns the rotated query.
+/// slots of the caches `[num_blocks, block_size, kv_heads, head_dim]` (F32, F16 or BF16; on the CPU also blocks of bytes,
+/// [`crate::q8_head_bytes`] for each head). Returns the rotated query.
 ///
 /// Where queries grow with their position, the rotated ones are multiplied by what [`QueryGrowth::at`] gives.
 ///
@@ -70,9 +71,13 @@ pub fn rope_kv_write(
     }
     projections.check(rows, kv_heads, head_dim)?;
     match (projections.query.device(), &table.angles) {
-        (Device::Cpu, Angles::Host(angles)) => {
-            cpu::rope_kv_write(projections, (angles, table.growth), batch, [key_cache, value_cache])
-        }
+        (Device::Cpu, Angles::Host(angles)) => cpu::rope_kv_write(
+            projections,
+            (angles, table.growth),
+            batch,
+            [key_cache, value_cache],
+            [kv_heads, head_dim],
+        ),
         #[cfg(feature = "cuda")]
         (Device::Cuda(_), Angles::Card { cosines, sines, order }) => {
             let rotation = crate::cuda::operations::Rotation {

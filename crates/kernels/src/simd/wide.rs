@@ -104,7 +104,9 @@ mod tests {
     #[test]
     fn every_operation_gives_the_bits_of_two_vectors_of_eight() {
         let numbers = |seed: u32| -> [f32; WIDE] {
-            std::array::from_fn(|index| ((index as u32 * 2_654_435_761 + seed) >> 8) as f32 / 1e5 - 70.0)
+            std::array::from_fn(|index| {
+                ((index as u32).wrapping_mul(2_654_435_761).wrapping_add(seed) >> 8) as f32 / 1e5 - 70.0
+            })
         };
         let (a, b, c) = (F32x16::load(&numbers(1)), F32x16::load(&numbers(77)), F32x16::load(&numbers(3_000_000)));
         let bits = |vector: F32x8| {

@@ -65,7 +65,8 @@ impl CudaExecutor {
             tiles: rows,
             table_entries: bounds.max_sequences * context.div_ceil(cache.block_size()) + rows,
         };
-        let shape = llama.attention_shape(&cache);
+        let problem = || ModelError::Cache { problem: "it was allocated for the CPU".to_string() };
+        let shape = llama.attention_shape(&cache).ok_or_else(problem)?;
         let upload = |device| StepUpload::new(device, counts, shape);
         let uploads = llama.stage_devices().map(upload).collect::<Result<_, _>>()?;
         let sampler = CardSampler::new(llama.devices().last(), bounds.max_sequences)?;

@@ -94,6 +94,7 @@ fn every_weight_type_gives_the_same_bits_in_any_batch_and_chunking() {
         let (_, model) = shape.load();
         check_mixed(&model, shape.vocabulary, KvCacheDtype::F16, 1);
         check_mixed(&model, shape.vocabulary, KvCacheDtype::F32, 2);
+        check_mixed(&model, shape.vocabulary, KvCacheDtype::Q8_0, 4);
     }
 }
 

@@ -68,17 +68,20 @@ impl Band<'_> {
 /// Cuts the sequences into bands, those with the most keys first so that no thread starts a long one last.
 pub(super) fn bands(batch: &PagedBatch, window: usize, kv_heads: usize, threads: usize) -> Vec<Band<'_>> {
     let kinship = batch.kinship();
+    let common_with_next = kinship.common_blocks.iter().skip(1).chain(&[0]);
     let count: usize = batch.sequences.iter().map(|sequence| sequence.rows.div_ceil(BAND_ROWS)).sum();
     let most = (count * kv_heads / (threads * BANDS_PER_THREAD)).max(1);
     let mut bands: Vec<Band<'_>> = Vec::with_capacity(count);
-    for (&index, &blocks) in kinship.order.iter().zip(&kinship.common_blocks) {
+    for ((&index, &before), &after) in kinship.order.iter().zip(&kinship.common_blocks).zip(common_with_next) {
         let sequence = &batch.sequences[index];
         for start in (0..sequence.rows).step_by(BAND_ROWS) {
             let rows = BAND_ROWS.min(sequence.rows - start);
             let (first_row, first_keys) = (sequence.first_row + start, sequence.keys - sequence.rows + 1 + start);
             let tile = RowTile { sequence, first_row, rows, first_keys, window };
             // Only the first rows of a sequence stand beside the last ones of the sequence before.
-            let common = if start == 0 { blocks * batch.block_size } else { 0 };
+            let positions =
+                |blocks: usize, is_neighbour: bool| if is_neighbour { blocks * batch.block_size } else { 0 };
+            let common = [positions(before, start == 0), positions(after, start + rows == sequence.rows)];
             let last = bands.last_mut().filter(|band| band.tiles.len() < most);
             if !last.is_some_and(|band| join(band, tile, common)) {
                 bands.push(Band { tiles: vec![tile], common: 0 });
@@ -89,18 +92,19 @@ pub(super) fn bands(batch: &PagedBatch, window: usize, kv_heads: usize, threads:
     bands
 }
 
-/// Adds a tile that has so many positions in common with the band's last one, unless the others would lose more than half of theirs.
-fn join<'a>(band: &mut Band<'a>, tile: RowTile<'a>, common: usize) -> bool {
+/// Adds a tile that has so many positions in common with the band's last one and with the tile after it, unless what the band or the
+/// tile after it would share is more than twice as long.
+fn join<'a>(band: &mut Band<'a>, tile: RowTile<'a>, [common, with_next]: [usize; 2]) -> bool {
     let reached = |tile: &RowTile<'_>| tile.all_visible().end;
-    let before = if band.tiles.len() == 1 { reached(&band.tiles[0]) } else { band.common };
-    let common = common.min(before).min(reached(&tile)) / KEY_TILE * KEY_TILE;
-    let fits =
-        band.rows() + tile.rows <= BAND_ROWS && common >= LEAST_COMMON && 2 * common >= before.min(reached(&tile));
-    if fits {
+    let shared = if band.tiles.len() == 1 { reached(&band.tiles[0]) } else { band.common };
+    let common = common.min(shared).min(reached(&tile)) / KEY_TILE * KEY_TILE;
+    let is_worth_it = common >= LEAST_COMMON && 2 * common >= band.common && 2 * common >= with_next;
+    let joins = is_worth_it && band.rows() + tile.rows <= BAND_ROWS;
+    if joins {
         band.tiles.push(tile);
         band.common = common;
     }
-    fits
+    joins
 }
 
 #[cfg(test)]
@@ -157,6 +161,14 @@ mod tests {
         let (first, second) = ([&long[..], &[40]].concat(), [&long[..], &[41]].concat());
         let third: Vec<u32> = [0, 1, 2].into_iter().chain(60..78).collect();
         assert_eq!(found(&batch(&[&first, &third, &second]), usize::MAX, 1), [(vec![0, 2], 640), (vec![1], 0)]);
+        let short = [0, 1, 2];
+        assert_eq!(found(&batch(&[&first, &short, &second]), usize::MAX, 1), [(vec![0, 2], 640), (vec![1], 0)]);
+    }
+
+    #[test]
+    fn long_ends_of_their_own_do_not_part_those_that_begin_alike() {
+        let table = |own: u32| (0..20).chain(own..own + 30).collect::<Vec<u32>>();
+        assert_eq!(found(&batch(&[&table(20), &table(60)]), usize::MAX, 1), [(vec![0, 1], 640)]);
     }
 
     #[test]

@@ -5,8 +5,8 @@ mod bands;
 mod scratch;
 
 use crate::batch::PagedBatch;
+use crate::cached::CacheElement;
 use crate::parallel::{DisjointSlice, for_ranges, threads};
-use crate::simd::Element;
 use bands::{Band, RowTile, bands};
 use scratch::Scratch;
 
@@ -25,7 +25,7 @@ pub(super) struct Heads {
 }
 
 /// Attention of all rows, each over at most `window` keys; `queries` is `[rows, kv_heads * group * head_dim]` and so is the result.
-pub(super) fn attend<T: Element>(
+pub(super) fn attend<T: CacheElement>(
     queries: &[f32],
     keys: &[T],
     values: &[T],
@@ -37,7 +37,7 @@ pub(super) fn attend<T: Element>(
     attend_bands(queries, [keys, values], batch, heads, &bands)
 }
 
-fn attend_bands<T: Element>(
+fn attend_bands<T: CacheElement>(
     queries: &[f32],
     [keys, values]: [&[T]; 2],
     batch: &PagedBatch,
@@ -70,7 +70,7 @@ fn attend_bands<T: Element>(
 }
 
 /// Takes in the keys that all rows of the band have in common, then those of each tile.
-fn attend_band<T: Element>(scratch: &mut Scratch, band: &Band<'_>, cache: &CacheView<'_, T>) {
+fn attend_band<T: CacheElement>(scratch: &mut Scratch, band: &Band<'_>, cache: &CacheView<'_, T>) {
     // Tiles are of absolute positions, so that a row's sums do not depend on where its window begins within one.
     let first = |tile: &RowTile<'_>| tile.all_visible().start / KEY_TILE * KEY_TILE;
     let begin = band.tiles.iter().map(first).min().unwrap_or(0);
@@ -98,17 +98,17 @@ struct CacheView<'a, T> {
     kv_head: usize,
 }
 
-impl<T> CacheView<'_, T> {
+impl<T: CacheElement> CacheView<'_, T> {
     /// Where the head's elements begin at `KEY_TILE` absolute positions of a sequence from `first` on, a multiple of the tile.
     /// Positions from `first + count` on, which may have no block yet, repeat the last one.
     fn starts(&self, tile: &RowTile<'_>, first: usize, count: usize) -> [usize; KEY_TILE] {
         let table = &self.batch.block_tables[tile.sequence.blocks.clone()];
-        let block_size = self.batch.block_size;
+        let (block_size, head) = (self.batch.block_size, T::elements(self.heads.head_dim).unwrap_or_default());
         let (mut block, mut offset) = (first / block_size, first % block_size);
         let mut starts = [0; KEY_TILE];
         for (index, start) in starts.iter_mut().enumerate() {
             let slot = table[block] as usize * block_size + offset;
-            *start = (slot * self.heads.kv_heads + self.kv_head) * self.heads.head_dim;
+            *start = (slot * self.heads.kv_heads + self.kv_head) * head;
             if index + 1 < count {
                 offset += 1;
                 if offset == block_size {
@@ -126,21 +126,19 @@ mod tests {
     use crate::batch::PagedBatchParts;
     use crate::checks::Random;
 
-    const BLOCK: usize = 16;
-
     /// Sequences of some rows, over blocks of which the first are the same for all.
-    fn batch(members: &[(usize, usize)], common: usize) -> PagedBatch {
+    fn batch(members: &[(usize, usize)], common: usize, block: usize) -> PagedBatch {
         let mut next = common as u32;
         let (mut positions, mut slots, mut tables) = (Vec::new(), Vec::new(), Vec::new());
         let (mut rows, mut blocks) = (vec![0], vec![0]);
         for &(count, keys) in members {
             let first = tables.len();
-            let own = keys.div_ceil(BLOCK) - common;
+            let own = keys.div_ceil(block) - common;
             tables.extend((0..common as u32).chain(next..next + own as u32));
             next += own as u32;
             for position in keys - count..keys {
                 positions.push(position as u32);
-                slots.push(tables[first + position / BLOCK] * BLOCK as u32 + (position % BLOCK) as u32);
+                slots.push(tables[first + position / block] * block as u32 + (position % block) as u32);
             }
             rows.push(positions.len() as u32);
             blocks.push(tables.len() as u32);
@@ -153,24 +151,53 @@ mod tests {
             block_tables: &tables,
             cu_blocks: &blocks,
         };
-        PagedBatch::new(parts, next as usize, BLOCK).expect("a valid batch")
+        PagedBatch::new(parts, next as usize, block).expect("a valid batch")
+    }
+
+    #[test]
+    fn a_cache_of_bytes_gives_the_bits_of_the_numbers_that_it_holds() {
+        let batch = batch(&[(1, 200), (3, 150)], 8, 16);
+        let heads = Heads { kv_heads: 2, group: 3, head_dim: 96 };
+        let mut random = Random(22);
+        let slots = batch.num_blocks * batch.block_size * heads.kv_heads;
+        let head = u8::elements(heads.head_dim).expect("whole blocks");
+        let stored: [(Vec<u8>, Vec<f32>); 2] = std::array::from_fn(|_| {
+            let mut bytes = vec![0; slots * head];
+            bytes.chunks_exact_mut(head).for_each(|place| u8::write(&random.vector(heads.head_dim), place));
+            let numbers = bytes.chunks_exact(head).flat_map(|head| (0..96).map(|index| u8::number(head, index)));
+            let numbers = numbers.collect();
+            (bytes, numbers)
+        });
+        let queries = random.vector(batch.rows() * heads.kv_heads * heads.group * heads.head_dim);
+        let [(keys, key_numbers), (values, value_numbers)] = &stored;
+        let found = attend(&queries, keys, values, &batch, heads, None);
+        let wanted = attend(&queries, key_numbers, value_numbers, &batch, heads, None);
+        assert!(found.iter().zip(&wanted).all(|(found, wanted)| found.to_bits() == wanted.to_bits()));
+        assert!(found.iter().any(|value| *value != 0.0));
     }
 
     #[test]
     fn rows_have_the_same_bits_alone_and_with_those_that_begin_alike() {
-        let members = [(1, 200), (3, 150), (1, 129), (40, 170), (2, 300)];
-        let batch = batch(&members, 8);
+        // Rows that end within the common blocks, at their end, and behind it.
+        let members = [(1, 200), (3, 150), (1, 129), (40, 170), (9, 135), (2, 300)];
+        for (common, block) in [(8, 16), (25, 5), (5, 24)] {
+            let batch = batch(&members, common, block);
+            check_bands(&batch);
+        }
+    }
+
+    fn check_bands(batch: &PagedBatch) {
         let mut random = Random(21);
         for (kv_heads, group, head_dim) in [(2, 8, 64), (1, 3, 20), (3, 1, 80), (1, 5, 128)] {
             let heads = Heads { kv_heads, group, head_dim };
             let cache: [Vec<f32>; 2] =
-                std::array::from_fn(|_| random.vector(batch.num_blocks * BLOCK * kv_heads * head_dim));
+                std::array::from_fn(|_| random.vector(batch.num_blocks * batch.block_size * kv_heads * head_dim));
             let cache = cache.each_ref().map(Vec::as_slice);
             let queries = random.vector(batch.rows() * kv_heads * group * head_dim);
             for window in [usize::MAX, 140, 30] {
                 let bits = |threads: usize| -> (usize, Vec<u32>) {
-                    let bands = bands(&batch, window, kv_heads, threads);
-                    let output = attend_bands(&queries, cache, &batch, heads, &bands);
+                    let bands = bands(batch, window, kv_heads, threads);
+                    let output = attend_bands(&queries, cache, batch, heads, &bands);
                     (bands.len(), output.iter().map(|value| value.to_bits()).collect())
                 };
                 let ((together, found), (apart, wanted)) = (bits(1), bits(1000));

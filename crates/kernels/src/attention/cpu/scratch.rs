@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::bands::{BAND_ROWS, Band, RowTile};
 use super::{CacheView, Heads, KEY_TILE};
+use crate::cached::CacheElement;
 use crate::math::multiply_add;
-use crate::simd::{Element, F32x8, F32x16, WIDE, WIDTH};
+use crate::simd::{F32x8, F32x16, WIDE, WIDTH};
 
 /// Wide vectors that hold one number for each key of a tile.
 const TILE_VECTORS: usize = KEY_TILE / WIDE;
@@ -69,7 +70,7 @@ impl Scratch {
     }
 
     /// Converts `count` keys and values from position `first` on; keys behind them get numbers that are never used.
-    pub(super) fn load<T: Element>(
+    pub(super) fn load<T: CacheElement>(
         &mut self,
         cache: &CacheView<'_, T>,
         tile: &RowTile<'_>,
@@ -77,12 +78,13 @@ impl Scratch {
         count: usize,
     ) {
         let head_dim = self.heads.head_dim;
+        let elements = T::elements(head_dim).unwrap_or_default();
         let starts = cache.starts(tile, first, count);
         let whole = head_dim / WIDTH * WIDTH;
         for (octet, starts) in starts.as_chunks::<WIDTH>().0.iter().enumerate().take(count.div_ceil(WIDTH)) {
-            let keys = starts.map(|start| &cache.keys[start..start + head_dim]);
+            let keys = starts.map(|start| &cache.keys[start..start + elements]);
             for dim in (0..whole).step_by(WIDTH) {
-                let rows = keys.map(|key| T::load(key[dim..].first_chunk().expect("whole vectors were counted")));
+                let rows = keys.map(|key| T::load(key, dim));
                 for (column, keys) in F32x8::transpose(rows).into_iter().enumerate() {
                     let place = (dim + column) * KEY_TILE + octet * WIDTH;
                     keys.store(self.keys[place..].first_chunk_mut().expect("a column has room for a tile"));
@@ -90,18 +92,18 @@ impl Scratch {
             }
             for dim in whole..head_dim {
                 for (offset, key) in keys.iter().enumerate() {
-                    self.keys[dim * KEY_TILE + octet * WIDTH + offset] = key[dim].widen();
+                    self.keys[dim * KEY_TILE + octet * WIDTH + offset] = T::number(key, dim);
                 }
             }
         }
         for (start, place) in starts.into_iter().zip(self.values.chunks_exact_mut(head_dim)).take(count) {
-            let (vectors, rest) = cache.values[start..start + head_dim].as_chunks::<WIDTH>();
-            let (places, rest_places) = place.as_chunks_mut::<WIDTH>();
-            for (place, vector) in places.iter_mut().zip(vectors) {
-                T::load(vector).store(place);
+            let value = &cache.values[start..start + elements];
+            let (places, rest) = place.as_chunks_mut::<WIDTH>();
+            for (index, place) in places.iter_mut().enumerate() {
+                T::load(value, index * WIDTH).store(place);
             }
-            for (place, value) in rest_places.iter_mut().zip(rest) {
-                *place = value.widen();
+            for (place, index) in rest.iter_mut().zip(whole..) {
+                *place = T::number(value, index);
             }
         }
     }

@@ -82,19 +82,10 @@ impl Lanes for Avx512 {
         unsafe { _mm512_mask_blend_epi16(ODD, low, _mm512_slli_epi32::<16>(high)) }
     }
 
-    /// By itself the compiler makes two instructions of it, for processors on which the one is slow.
     #[inline(always)]
     unsafe fn dot_pairs(start: __m512i, factors: __m512i, others: __m512i) -> __m512i {
-        let mut sum = start;
-        // SAFETY: as above; the instruction reads and writes these registers only.
-        unsafe {
-            asm!(
-                "vpdpwssd {sum}, {factors}, {others}",
-                sum = inout(zmm_reg) sum, factors = in(zmm_reg) factors, others = in(zmm_reg) others,
-                options(pure, nomem, nostack, preserves_flags),
-            );
-        }
-        sum
+        // SAFETY: as above.
+        unsafe { dot_pairs(start, factors, others) }
     }
 
     #[inline(always)]
@@ -149,6 +140,25 @@ impl Lanes for Avx512 {
             std::array::from_fn(|row| _mm512_add_epi32(sums[0][row], sums[1][row]))
         }
     }
+}
+
+/// One instruction, of which the compiler by itself makes two, for processors on which the one is slow.
+///
+/// # Safety
+/// The processor has the instructions.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn dot_pairs(start: __m512i, factors: __m512i, others: __m512i) -> __m512i {
+    let mut sum = start;
+    // SAFETY: the caller promises the instruction, which reads and writes these registers only.
+    unsafe {
+        asm!(
+            "vpdpwssd {sum}, {factors}, {others}",
+            sum = inout(zmm_reg) sum, factors = in(zmm_reg) factors, others = in(zmm_reg) others,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
 }
 
 /// The same pointer, in a register of its own. From an address without an index a product reads its activations as one operation

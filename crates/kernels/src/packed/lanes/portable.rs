@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::Lanes;
-use crate::packed::unpack::widened;
+use crate::math::widened;
 use crate::packed::{BLOCK, TILE};
 
 pub(in crate::packed) struct Portable;

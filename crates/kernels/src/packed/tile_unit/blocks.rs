@@ -16,9 +16,6 @@ use crate::packed::share::{add_row, minimums, weigh};
 use crate::packed::unpack::Factors;
 use crate::packed::{BLOCK, STRIPS, TILE};
 
-/// Rows from which the unit is faster than products of vectors: the planes are filled for however few.
-pub(super) const LEAST_ROWS: usize = 36;
-
 /// Inputs of a register of rows, and how many of those a block has.
 const STEP: usize = 64;
 const STEPS: usize = BLOCK / STEP;
@@ -33,7 +30,7 @@ static SHAPES: Shapes = Shapes::of_inputs(STEP as u16);
 /// rows with one block, the planes of the next block are filled, and the dot products of the register before, which may have been
 /// another block's, are weighed.
 #[repr(C, align(64))]
-pub(super) struct Room {
+pub(in crate::packed) struct Room {
     planes: [[Planes; TILES]; 2],
     factors: [[Factors; TILES]; 3],
     dots: Lines<[[Dots; TILES]; 2]>,

@@ -1,11 +1,11 @@
 //! The tile unit (AMX) of Intel's servers: one instruction gives the dot products of sixteen rows of activations with up to 64 inputs
-//! of a tile's sixteen outputs. K types are multiplied block by block (`blocks.rs`), the others group by group (`groups.rs`).
+//! of a tile's sixteen outputs. It serves K types (`blocks.rs`), whose groups add up within it. The groups of the other types have scales
+//! that only floats hold: storing the sums of each to weigh them takes longer than products of vectors, whatever the number of rows.
 
 #![allow(unsafe_code)]
 
 mod available;
 mod blocks;
-mod groups;
 mod planes;
 
 use super::activations::SPARE_ROWS;
@@ -14,9 +14,12 @@ use super::lanes::avx512::Avx512;
 use super::product::{self, Part, Work};
 
 pub(super) use available::is_available;
+pub(super) use blocks::Room;
 
 /// Rows of a register.
 const ROWS: usize = 16;
+/// Rows from which the unit is faster than products of vectors: the planes are filled for however few.
+const LEAST_ROWS: usize = 36;
 
 // What the instructions take for granted.
 const _: () = assert!(size_of::<Shapes>() == 64 && SPARE_ROWS + 1 >= ROWS);
@@ -46,38 +49,18 @@ impl Shapes {
     }
 }
 
-/// What a thread works on beside what the other products need.
-pub(super) struct Room {
-    blocks: blocks::Room,
-    groups: groups::Room,
-}
-
-impl Room {
-    const fn new() -> Self {
-        Self { blocks: blocks::Room::new(), groups: groups::Room::new() }
-    }
-}
-
 /// As [`product::sum_tiles`], by the unit where it is faster.
 ///
 /// # Safety
 /// The processor has AVX-512 with VNNI, and [`is_available`] was true.
 #[inline(always)]
 pub(super) unsafe fn sum_tiles<F: Format>(part: &Part<'_>, work: &mut Work) {
-    let is_plain = F::LAYOUT.scales == Scales::Plain;
     // SAFETY: the caller promises the instructions.
     unsafe {
-        if part.count < if is_plain { groups::LEAST_ROWS } else { blocks::LEAST_ROWS } {
+        if F::LAYOUT.scales == Scales::Plain || part.count < LEAST_ROWS {
             return product::sum_tiles::<Avx512, F>(part, work);
         }
         let Work { sums, room, .. } = work;
-        let room = room.get_or_insert_with(|| Box::new(Room::new()));
-        if is_plain {
-            for (tile, sums) in sums.iter_mut().enumerate().take(part.tile_count) {
-                groups::sum_tile::<F>(part, &mut room.groups, &mut sums[..part.count], tile);
-            }
-        } else {
-            blocks::sum_tiles::<F>(part, &mut room.blocks, sums);
-        }
+        blocks::sum_tiles::<F>(part, room.get_or_insert_with(|| Box::new(Room::new())), sums);
     }
 }

@@ -5,8 +5,8 @@
 
 use std::arch::x86_64::{
     __m512i, _mm512_and_si512, _mm512_loadu_si512, _mm512_mullo_epi16, _mm512_or_si512, _mm512_set1_epi8,
-    _mm512_set1_epi16, _mm512_slli_epi16, _mm512_slli_epi32, _mm512_srai_epi16, _mm512_srli_epi16, _mm512_srli_epi32,
-    _mm512_store_si512, _mm512_sub_epi16, _mm512_ternarylogic_epi32,
+    _mm512_set1_epi16, _mm512_slli_epi16, _mm512_slli_epi32, _mm512_srai_epi16, _mm512_srli_epi16, _mm512_store_si512,
+    _mm512_sub_epi16, _mm512_ternarylogic_epi32,
 };
 
 use crate::packed::format::Format;
@@ -75,7 +75,7 @@ unsafe fn unsigned(codes: __m512i, scales: __m512i) -> (__m512i, __m512i) {
     }
 }
 
-/// Codes less their zero, times scales of eight bits with their sign: the product's low seven bits, and those above.
+/// Codes less their zero, times scales of eight bits with their sign, which have zeros above their 16 bits: the product's low seven bits, and those above.
 ///
 /// # Safety
 /// The processor has the instructions.
@@ -86,8 +86,7 @@ unsafe fn signed(codes: __m512i, scales: __m512i, zero: i32) -> (__m512i, __m512
     // SAFETY: the caller promises the instructions.
     unsafe {
         let (zero, even_bytes) = (_mm512_set1_epi16(zero as i16), _mm512_set1_epi16(0xff));
-        let words =
-            _mm512_or_si512(_mm512_slli_epi32::<16>(scales), _mm512_srli_epi32::<16>(_mm512_slli_epi32::<16>(scales)));
+        let words = _mm512_or_si512(_mm512_slli_epi32::<16>(scales), scales);
         let even = _mm512_mullo_epi16(_mm512_sub_epi16(_mm512_and_si512(codes, even_bytes), zero), words);
         let odd = _mm512_mullo_epi16(_mm512_sub_epi16(_mm512_srli_epi16::<8>(codes), zero), words);
         let low = _mm512_ternarylogic_epi32::<CHOOSE>(even_bytes, even, _mm512_slli_epi16::<8>(odd));
