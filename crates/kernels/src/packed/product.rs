@@ -18,8 +18,8 @@ use super::{Packed, STRIPS, TILE};
 use crate::parallel::{DisjointSlice, for_ranges};
 use crate::weight::WeightType;
 
-/// Rows whose activations stay in the second-level cache while the tiles pass by.
-pub(super) const ROW_BLOCK: usize = 128;
+/// Rows for which a block is unpacked once; their sums stay in the second-level cache.
+pub(super) const ROW_BLOCK: usize = 512;
 /// Tiles of one item of work.
 pub(super) const TILES: usize = 2;
 /// Rows that share a load of the weights: their sums are in registers.
