@@ -174,17 +174,18 @@ mod x86 {
     }
 }
 
-/// Tile by tile and block by block: unpack, then add to all rows, eight at a time, the rest in fours, twos and alone.
+/// Block by block and tile by tile, so that a block's activations are near for the second tile: unpack, then add to all rows, eight at
+/// a time, the rest in fours, twos and alone.
 ///
 /// # Safety
 /// The processor has the instructions of `L`.
 #[inline(always)]
 pub(super) unsafe fn sum_tiles<L: Lanes, F: Format>(part: &Part<'_>, work: &mut Work) {
     let Work { unpacked, sums, .. } = work;
-    for (tile, sums) in sums.iter_mut().enumerate().take(part.tile_count) {
-        let sums = &mut sums[..part.count];
-        sums.fill([0.0; TILE]);
-        for ((bytes, ahead), rows) in part.blocks::<F>(tile).zip(part.rows()) {
+    let sums = &mut sums[..part.tile_count];
+    sums.iter_mut().for_each(|sums| sums[..part.count].fill([0.0; TILE]));
+    for ((rows, first), second) in part.rows().zip(part.blocks::<F>(0)).zip(part.blocks::<F>(1)) {
+        for ((bytes, ahead), sums) in [first, second].into_iter().zip(sums.iter_mut()) {
             let next = &mut 0;
             // SAFETY: the caller promises the instructions; `rows` and `sums` are of as many rows.
             unsafe {
@@ -192,7 +193,7 @@ pub(super) unsafe fn sum_tiles<L: Lanes, F: Format>(part: &Part<'_>, work: &mut 
                 let strips = if F::LAYOUT.scales == Scales::Super { STRIPS } else { rows.strips };
                 let (codes, factors) = unpacked.fill::<L, F>(bytes, strips);
                 let dots = Vectors::<F> { codes, ahead, rows: &rows, format: PhantomData };
-                let (eights, rest) = sums.as_chunks_mut::<ROWS>();
+                let (eights, rest) = sums[..part.count].as_chunks_mut::<ROWS>();
                 add_each::<L, F, ROWS>(&dots, factors, next, eights);
                 let (fours, rest) = rest.as_chunks_mut::<4>();
                 add_each::<L, F, 4>(&dots, factors, next, fours);

@@ -1,4 +1,4 @@
-//! Eight floats at a time. Loops over plain arrays are left to the compiler, which gives up on the ones that matter most;
+//! Eight floats at a time, or sixteen (`wide.rs`). Loops over plain arrays are left to the compiler, which gives up on the ones that matter most;
 //! these types say what is meant. Every operation is the same per element on every machine, so that results are too,
 //! except that targets without fused multiply-add round twice.
 

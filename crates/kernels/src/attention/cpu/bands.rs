@@ -8,7 +8,7 @@ use super::KEY_TILE;
 use crate::batch::{PagedBatch, PagedSequence};
 
 /// Rows of one band. Not part of the arithmetic.
-pub(super) const BAND_ROWS: usize = 16;
+const BAND_ROWS: usize = 16;
 
 /// Fewer common positions are not worth it.
 const LEAST_COMMON: usize = 2 * KEY_TILE;

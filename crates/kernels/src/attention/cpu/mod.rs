@@ -47,15 +47,16 @@ fn attend_bands<T: CacheElement>(
     let mut output = vec![0f32; queries.len()];
     let shared = DisjointSlice::new(&mut output);
     let work: usize = bands.iter().map(Band::work).sum();
+    let rows = bands.iter().map(Band::rows).max().unwrap_or(0);
     let head_width = heads.group * heads.head_dim;
     let width = heads.kv_heads * head_width;
     for_ranges(bands.len() * heads.kv_heads, work.saturating_mul(2 * width), |range| {
-        let mut scratch = Scratch::new(heads);
+        let mut scratch = Scratch::new(heads, rows);
         for item in range {
             let (band, kv_head) = (&bands[item / heads.kv_heads], item % heads.kv_heads);
             let cache = CacheView { keys, values, batch, heads, kv_head };
-            let rows = band.tiles.iter().flat_map(|tile| tile.first_row..tile.first_row + tile.rows);
-            let places = rows.map(|row| row * width + kv_head * head_width);
+            let all_rows = band.tiles.iter().flat_map(|tile| tile.first_row..tile.first_row + tile.rows);
+            let places = all_rows.map(|row| row * width + kv_head * head_width);
             scratch.begin(band, places.clone().map(|start| &queries[start..start + head_width]));
             attend_band(&mut scratch, band, &cache);
             for (row, start) in places.enumerate() {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::bands::{BAND_ROWS, Band, RowTile};
+use super::bands::{Band, RowTile};
 use super::{CacheView, Heads, KEY_TILE};
 use crate::cached::CacheElement;
 use crate::math::multiply_add;
@@ -37,11 +37,12 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    pub(super) fn new(heads: Heads) -> Self {
-        let lanes = (BAND_ROWS * heads.group).next_multiple_of(LANES);
+    /// For bands of at most so many rows.
+    pub(super) fn new(heads: Heads, rows: usize) -> Self {
+        let lanes = (rows * heads.group).next_multiple_of(LANES);
         Self {
             heads,
-            visible: Vec::with_capacity(BAND_ROWS),
+            visible: Vec::with_capacity(rows),
             queries: vec![0.0; lanes * heads.head_dim],
             sums: vec![0.0; lanes * heads.head_dim],
             maxima: vec![0.0; lanes],
