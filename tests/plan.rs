@@ -32,6 +32,9 @@ fn the_numbers_follow_from_the_header() {
     assert_eq!(number(&narrow, "kv_bytes"), number(&narrow, "kv_token_bytes") * number(&narrow, "kv_tokens"));
     let sum: u64 = narrow["weights"].as_object().expect("types").values().filter_map(Value::as_u64).sum();
     assert_eq!(sum, number(&narrow, "weight_bytes"));
+    let short = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/model/tests/data/goldens/llama-tied.gguf");
+    let refused = run(data.path(), &["plan", short, "--devices", "cpu", "--kv-cache-dtype", "q8_0"]);
+    assert!(!refused.status.success() && words(&refused).contains("heads of 16 numbers"), "{}", words(&refused));
     let small_step = plan(data.path(), model, &["--memory", "8GiB", "--max-num-batched-tokens", "64"]);
     assert!(number(&small_step, "step_bytes") < number(&narrow, "step_bytes"));
     let one = plan(data.path(), model, &["--memory", "8GiB", "--max-num-seqs", "1", "--max-model-len", "512"]);

@@ -192,7 +192,7 @@ pub(crate) struct ModelArguments {
     #[arg(long, value_name = "SIZE")]
     pub(crate) kv_memory: Option<Bytes>,
     /// Element type of the KV cache; auto is f16 on the CPU and bf16 on CUDA devices. q8_0 holds nearly twice the tokens of f16, on
-    /// the CPU only.
+    /// the CPU only, for models whose heads are a multiple of 32 long.
     #[arg(long, value_enum, default_value_t = KvDtype::Auto)]
     pub(crate) kv_cache_dtype: KvDtype,
     /// Tokens per KV block, 1 to 1024.

@@ -15,6 +15,10 @@ pub(crate) fn run(arguments: &QuantizeArguments) -> Result<()> {
     if !arguments.force && output.exists() {
         bail!("{} exists; name another file, or replace it with --force", output.display());
     }
+    // The same file by whatever name: what is not yet there has none.
+    if input.canonicalize().is_ok_and(|input| output.canonicalize().is_ok_and(|output| input == output)) {
+        bail!("{} is the input, which would be lost; name another file", output.display());
+    }
     let checkpoint = Checkpoint::open(input).with_context(|| format!("{} cannot be read", input.display()))?;
     let (checkpoint, fallbacks) = checkpoint.quantized(arguments.quantization);
     tell(&fallbacks);

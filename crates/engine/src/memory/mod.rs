@@ -42,8 +42,8 @@ impl MemoryPlan {
     ///
     /// # Errors
     /// [`EngineError::HostMemory`] or [`EngineError::DeviceMemory`] with the numbers when not the cache fits that was asked for, or,
-    /// where none was, not one sequence of the context (on the host: or of what a cache of the default size holds of it); [`EngineError::Model`] when the file is no model that is supported, or has fewer layers
-    /// than there are cards.
+    /// where none was, not one sequence of the context (on the host: or of what a cache of the default size holds of it); [`EngineError::Model`] when the file is no model that is supported, has fewer layers
+    /// than there are cards, or heads that the type of the cache cannot hold.
     pub fn of(
         file: &Checkpoint,
         devices: &Devices,
@@ -58,6 +58,7 @@ impl MemoryPlan {
         let packed_extra_bytes = if devices.are_cuda() { 0 } else { ModelSizes::packed_extra_bytes(file) };
         let weight_bytes = weights.values().sum::<u64>().saturating_add(packed_extra_bytes) as usize;
         let model = sizes.config();
+        config.kv_cache_dtype.check(model, devices)?;
         let wanted_context = config.context_length(model);
         let wanted_blocks = config.num_blocks(model)?;
         let (step_bytes, available_bytes, blocks) = if devices.are_cuda() {

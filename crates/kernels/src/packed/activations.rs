@@ -136,9 +136,9 @@ fn compiled_for(instructions: Instructions) -> RoundBlock {
         // SAFETY: `Instructions` are only those that the processor was found to have.
         #[cfg(target_arch = "x86_64")]
         Instructions::Avx2 => |block, layout, place, sums| unsafe { x86::avx2(block, layout, place, sums) },
-        // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Instructions::Avx512 | Instructions::Amx => {
+            // SAFETY: as above.
             |block, layout, place, sums| unsafe { x86::avx512(block, layout, place, sums) }
         }
     }
@@ -164,13 +164,14 @@ mod x86 {
 /// Rounds a block, and sums what it was rounded to.
 #[inline(always)]
 fn round_block(block: &[f32], layout: Layout, place: &mut [u8], sums: Sums<'_>) -> f32 {
+    let Sums { offsets, of_strips } = sums;
     let scale = round(block, place);
     match layout.chain() {
-        8 => add_offsets::<8>(place, layout, sums.offsets),
-        16 => add_offsets::<16>(place, layout, sums.offsets),
-        _ => add_offsets::<STRIP>(place, layout, sums.offsets),
+        8 => add_offsets::<8>(place, layout, offsets),
+        16 => add_offsets::<16>(place, layout, offsets),
+        _ => add_offsets::<STRIP>(place, layout, offsets),
     }
-    for (sum, strip) in sums.of_strips.iter_mut().zip(place.as_chunks().0) {
+    for (sum, strip) in of_strips.iter_mut().zip(place.as_chunks().0) {
         *sum = -sum_of::<STRIP>(strip);
     }
     scale

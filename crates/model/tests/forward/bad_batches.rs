@@ -95,6 +95,9 @@ fn a_cache_that_cannot_be_or_does_not_fit_is_refused() {
         let message = allocate(blocks, size).map_or_else(|error| error.to_string(), |_| "accepted".to_string());
         assert!(message.contains(expected), "{message}");
     }
+    let message =
+        KvCache::allocate(&model, 8, 8, KvCacheDtype::Q8_0).map_or_else(|error| error.to_string(), |_| String::new());
+    assert!(message.contains("heads of 10 numbers are no whole blocks of 32"), "{message}");
     // 2 layers × (K, V) × 8 slots × 3 heads × 10 numbers × 2 bytes.
     assert_eq!(KvCache::block_bytes(model.config(), 8, KvCacheDtype::F16), 2 * 2 * 8 * 3 * 10 * 2);
     let (_, other) = Tiny { layers: 1, ..Tiny::odd() }.load();

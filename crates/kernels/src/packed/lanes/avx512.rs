@@ -164,6 +164,7 @@ unsafe fn dot_pairs(start: __m512i, factors: __m512i, others: __m512i) -> __m512
 /// The same pointer, in a register of its own. From an address without an index a product reads its activations as one operation
 /// of the core instead of two; by itself the compiler saves the register.
 #[inline(always)]
+#[allow(clippy::pointers_in_nomem_asm_block)] // Nothing is read through it.
 fn based<T>(pointer: *const T) -> *const T {
     let mut pointer = pointer;
     // SAFETY: nothing is done.

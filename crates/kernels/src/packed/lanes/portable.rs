@@ -67,6 +67,7 @@ impl Lanes for Portable {
         std::array::from_fn(|lane| low[lane] & 0xffff | high[lane] << 16)
     }
 
+    // SAFETY of this and the next: nothing is asked for.
     #[inline(always)]
     unsafe fn dot_pairs(start: [i32; TILE], factors: [i32; TILE], others: [i32; TILE]) -> [i32; TILE] {
         let product = |factor: i32, other: i32| i32::from(factor as i16) * i32::from(other as i16);
