@@ -35,6 +35,9 @@ fn a_folder_is_served_and_converts_to_files_that_continue_alike() {
     // Eight bits are served from the folder and from a file of them alike, too.
     let file = data.path().join("q8_0.gguf");
     let file = file.to_str().expect("a UTF-8 path");
+    let config = format!("{folder}/config.json");
+    let over_itself = run(data.path(), &["quantize", folder, &config, "--type", "q8_0", "--force"]);
+    assert!(!over_itself.status.success() && words(&over_itself).contains("part of the input"));
     let converted = run(data.path(), &["quantize", folder, file, "--type", "q8_0"]);
     assert!(converted.status.success(), "{}", words(&converted));
     let on_the_fly = continuation(data.path(), &["--model", folder, "--quantize", "q8_0"]);

@@ -1,6 +1,7 @@
 //! `sconce quantize`: a safetensors folder or a GGUF file as a GGUF file with weights of another type.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -15,11 +16,10 @@ pub(crate) fn run(arguments: &QuantizeArguments) -> Result<()> {
     if !arguments.force && output.exists() {
         bail!("{} exists; name another file, or replace it with --force", output.display());
     }
-    // The same file by whatever name: what is not yet there has none.
-    if input.canonicalize().is_ok_and(|input| output.canonicalize().is_ok_and(|output| input == output)) {
-        bail!("{} is the input, which would be lost; name another file", output.display());
-    }
     let checkpoint = Checkpoint::open(input).with_context(|| format!("{} cannot be read", input.display()))?;
+    if is_of_the_input(&checkpoint, output) {
+        bail!("{} is part of the input, which would be lost; name another file", output.display());
+    }
     let (checkpoint, fallbacks) = checkpoint.quantized(arguments.quantization);
     tell(&fallbacks);
     // A model without a vocabulary may still be converted, for who adds one later.
@@ -38,6 +38,14 @@ pub(crate) fn run(arguments: &QuantizeArguments) -> Result<()> {
     let bytes = std::fs::metadata(output).map_or(0, |file| file.len());
     println!("{} ({:.1} MB) in {:.1} s", output.display(), bytes as f64 / 1e6, began.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Whether a file is one that the model is read from, by whatever name, or lies in its folder already.
+fn is_of_the_input(checkpoint: &Checkpoint, output: &Path) -> bool {
+    // What is not there yet has no such path.
+    let Ok(output) = output.canonicalize() else { return false };
+    let folder = checkpoint.path().canonicalize().is_ok_and(|input| output.parent() == Some(&input));
+    folder || checkpoint.files().any(|file| file.canonicalize().is_ok_and(|file| file == output))
 }
 
 /// Says which matrices have another type than was asked for, a line for those of a kind.

@@ -75,7 +75,8 @@ impl CacheElement for u8 {
 
     fn write(numbers: &[f32], head: &mut [Self]) {
         for (numbers, block) in numbers.chunks_exact(BLOCK).zip(head.chunks_exact_mut(BLOCK_BYTES)) {
-            // As bits without their sign, floats are in order, and what is infinite or no number comes last: it must show.
+            // As bits without their sign, floats are in order, and what is infinite or no number comes last: it must show. So does
+            // what the scale cannot reach, beyond 65,504 * 127.
             let largest = f32::from_bits(numbers.iter().fold(0, |largest, number| largest.max(number.abs().to_bits())));
             let scale = if largest.is_finite() { f16::from_f32(largest / 127.0) } else { f16::NAN };
             let (first, codes) = block.split_at_mut(2);
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_is_no_number_shows() {
-        for bad in [f32::NAN, f32::INFINITY] {
+        for bad in [f32::NAN, f32::INFINITY, 1e7] {
             let mut numbers = [1.0; 32];
             numbers[3] = bad;
             let mut head = [0u8; BLOCK_BYTES];

@@ -86,6 +86,10 @@ pub(crate) fn cache_heads(
     let expected = [batch.num_blocks, batch.block_size, kv_heads, head_dim];
     expect_shape(key_cache, &expected, operation, "key_cache")?;
     expect_shape(value_cache, &expected, operation, "value_cache")?;
+    if [key_cache, value_cache].map(Tensor::dtype).contains(&DType::U8) && key_cache.dtype() != value_cache.dtype() {
+        let (expected, actual) = ("of the type of key_cache", value_cache.dtype().as_str().to_string());
+        return Err(KernelError::ElementType { operation, argument: "value_cache", expected, actual });
+    }
     if key_cache.dtype() != DType::U8 {
         return Ok([kv_heads, head_dim]);
     }

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use super::activations::BlockRows;
 use super::format::Format;
 use super::lanes::Lanes;
-use super::{BLOCK, STRIP, STRIPS, TILE};
+use super::{BLOCK, STRIP, TILE};
 
 /// How far behind the block that is computed weights are asked for, in bytes.
 #[cfg(target_arch = "x86_64")]
@@ -27,6 +27,7 @@ impl Ahead<'_> {
     pub(super) fn ask<F: Format>(&self, strip: usize) {
         #[cfg(target_arch = "x86_64")]
         {
+            use super::STRIPS;
             use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
             let lines = F::LAYOUT.block_bytes(STRIPS).div_ceil(64 * STRIPS);
             let first = self.behind.as_ptr().wrapping_add(AHEAD + 64 * lines * strip);

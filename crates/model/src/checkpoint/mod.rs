@@ -112,6 +112,11 @@ impl Checkpoint {
         &self.metadata
     }
 
+    /// The files that hold its tensors.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|file| file.path.as_path())
+    }
+
     /// All tensors, in the files' order.
     #[must_use]
     pub fn tensors(&self) -> &[TensorInfo] {

@@ -50,7 +50,7 @@ fn float_weights_agree_with_the_naive_forward() {
     // Three bits less of a number, so eight times the difference.
     let found = difference(&Tiny::of(GgmlDType::F32), KvCacheDtype::Bf16).worst;
     assert!(found < 4e-2, "a cache of bf16: {found}");
-    // Half a 127th of the largest of 32 numbers, which is about what bf16 loses of that one.
+    // Half a 127th of the largest of 32 numbers, at most.
     let found = difference(&Tiny::of(GgmlDType::F32), KvCacheDtype::Q8_0).worst;
     assert!(found < 4e-2, "a cache of eight bits: {found}");
 }
