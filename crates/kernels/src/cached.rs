@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use crate::math::widened;
+use crate::math::{largest_magnitude, widened};
 use crate::simd::{Element, F32x8, WIDTH};
 
 /// Numbers that share a scale in a cache of bytes, and the bytes that they take: GGML's Q8_0, an f16 and then a signed byte for each.
@@ -11,8 +11,8 @@ const BLOCK_BYTES: usize = 2 + BLOCK;
 
 /// An element type of the cache.
 pub(crate) trait CacheElement: Copy + Sync {
-    /// Elements that a head of so many numbers takes; `None` where it cannot lie in them.
-    fn elements(head_dim: usize) -> Option<usize>;
+    /// Elements that a head of so many numbers takes, which are whole blocks.
+    fn elements(head_dim: usize) -> usize;
 
     /// Eight numbers of a head from `first` on, a multiple of eight.
     fn load(head: &[Self], first: usize) -> F32x8;
@@ -28,8 +28,8 @@ pub(crate) trait CacheElement: Copy + Sync {
 macro_rules! plain {
     ($type:ty, $write:expr) => {
         impl CacheElement for $type {
-            fn elements(head_dim: usize) -> Option<usize> {
-                Some(head_dim)
+            fn elements(head_dim: usize) -> usize {
+                head_dim
             }
 
             #[inline(always)]
@@ -56,8 +56,8 @@ plain!(bf16, half::slice::HalfFloatSliceExt::convert_from_f32_slice);
 
 /// Blocks of [`BLOCK_BYTES`].
 impl CacheElement for u8 {
-    fn elements(head_dim: usize) -> Option<usize> {
-        head_dim.is_multiple_of(BLOCK).then_some(head_dim / BLOCK * BLOCK_BYTES)
+    fn elements(head_dim: usize) -> usize {
+        head_dim / BLOCK * BLOCK_BYTES
     }
 
     #[inline(always)]
@@ -75,9 +75,8 @@ impl CacheElement for u8 {
 
     fn write(numbers: &[f32], head: &mut [Self]) {
         for (numbers, block) in numbers.chunks_exact(BLOCK).zip(head.chunks_exact_mut(BLOCK_BYTES)) {
-            // As bits without their sign, floats are in order, and what is infinite or no number comes last: it must show. So does
-            // what the scale cannot reach, beyond 65,504 * 127.
-            let largest = f32::from_bits(numbers.iter().fold(0, |largest, number| largest.max(number.abs().to_bits())));
+            // What is infinite or no number must show. So does what the scale cannot reach, beyond 65,504 * 127.
+            let largest = largest_magnitude(numbers);
             let scale = if largest.is_finite() { f16::from_f32(largest / 127.0) } else { f16::NAN };
             let (first, codes) = block.split_at_mut(2);
             first.copy_from_slice(&scale.to_bits().to_le_bytes());
@@ -105,7 +104,7 @@ pub(crate) fn numbers_of_bytes(bytes: usize) -> Option<usize> {
 /// multiple of 32.
 #[must_use]
 pub fn q8_head_bytes(head_dim: usize) -> Option<usize> {
-    <u8 as CacheElement>::elements(head_dim)
+    head_dim.is_multiple_of(BLOCK).then(|| <u8 as CacheElement>::elements(head_dim))
 }
 
 #[cfg(test)]

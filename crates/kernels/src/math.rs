@@ -15,6 +15,13 @@ pub(crate) fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
     if cfg!(any(target_feature = "fma", target_arch = "aarch64")) { a.mul_add(b, c) } else { a * b + c }
 }
 
+/// The largest magnitude, 0 of none; not finite where any number is not. Without their sign floats are ordered as their bits are, and
+/// what is infinite or no number comes last.
+#[inline(always)]
+pub(crate) fn largest_magnitude(numbers: &[f32]) -> f32 {
+    f32::from_bits(numbers.iter().fold(0, |largest, number| largest.max(number.abs().to_bits())))
+}
+
 /// An f16 as an f32: the exponent's bias is mended by a multiplication, which is exact, for subnormal ones, too. The `half` crate
 /// asks the processor each time, which stops loops from becoming vectors.
 #[inline(always)]

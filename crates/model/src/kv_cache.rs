@@ -43,22 +43,22 @@ impl KvCacheDtype {
         elements.unwrap_or(head_dim).saturating_mul(tensor_type.size_in_bytes())
     }
 
-    /// Whether a cache of this type can be.
+    /// Checks that a cache of this type can be; gives the type of its tensors, and their elements for a head.
     ///
     /// # Errors
     /// When the model's heads do not fill its blocks, or the devices do not know it.
-    pub fn check(self, config: &LlamaConfig, devices: &Devices) -> Result<(), ModelError> {
+    pub fn check(self, config: &LlamaConfig, devices: &Devices) -> Result<(DType, usize), ModelError> {
         let problem = |problem: String| Err(ModelError::Cache { problem });
         if devices.are_cuda() && self.on_card().is_none() {
             return problem("q8_0 is for the CPU; on CUDA devices take auto, bf16, f16 or f32".to_string());
         }
-        if self.head(config.head_dim).1.is_none() {
+        let (tensor_type, Some(elements)) = self.head(config.head_dim) else {
             let length = config.head_dim;
             return problem(format!(
                 "this model's heads of {length} numbers are no whole blocks of 32, as q8_0 needs; take auto, f16 or f32"
             ));
-        }
-        Ok(())
+        };
+        Ok((tensor_type, elements))
     }
 
     /// What a card's kernels read; `None` for what they do not.
@@ -117,9 +117,7 @@ impl KvCache {
             let limit = u32::MAX;
             return Err(problem(format!("{num_blocks} blocks of {block_size} slots are more than {limit} slots")));
         }
-        dtype.check(config, model.devices())?;
-        let (tensor_type, elements) = dtype.head(config.head_dim);
-        let elements = elements.unwrap_or(config.head_dim);
+        let (tensor_type, elements) = dtype.check(config, model.devices())?;
         let bytes = Self::block_bytes(config, block_size, dtype).checked_mul(num_blocks);
         // A trial reservation turns a memory that cannot be had into an error; the real one would abort the process.
         let available = bytes.is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());

@@ -7,6 +7,7 @@ use super::aligned::AlignedBytes;
 use super::format::{Format, Layout};
 use super::instructions::Instructions;
 use super::{BLOCK, STRIP};
+use crate::math::largest_magnitude;
 use crate::parallel::{DisjointSlice, for_ranges};
 
 /// Rows that a product may read behind the last one of the last block, of whatever is there.
@@ -44,7 +45,7 @@ impl Activations {
     /// Rounds `values [rows, inputs]`.
     pub(super) fn round(instructions: Instructions, values: &[f32], inputs: usize, layout: Layout) -> Self {
         let (rows, blocks) = (values.len() / inputs, inputs.div_ceil(BLOCK));
-        let each = |count: usize| if count > 0 { blocks * rows * count } else { 0 };
+        let each = |count: usize| blocks * rows * count;
         let mut made = Self {
             rows,
             inputs,
@@ -196,9 +197,7 @@ fn sum_of<const COUNT: usize>(rounded: &[u8; COUNT]) -> i16 {
 fn round(block: &[f32], place: &mut [u8]) -> f32 {
     /// 1.5 * 2^23: adding it rounds a small float to an integer held in the low bits.
     const ROUNDER: f32 = 12_582_912.0;
-    // Without their sign floats are ordered as their bits are; what is infinite or no number comes last.
-    let largest = block.iter().fold(0, |largest, value| largest.max(value.abs().to_bits()));
-    let largest = f32::from_bits(largest);
+    let largest = largest_magnitude(block);
     if !largest.is_finite() {
         return f32::NAN;
     }

@@ -91,7 +91,7 @@ struct WriteSlots<'a> {
 
 impl WriteSlots<'_> {
     fn run<T: CacheElement>(&self, cache: &mut [T]) {
-        let head = T::elements(self.head_dim).unwrap_or_default().max(1);
+        let head = T::elements(self.head_dim).max(1);
         for (row, &slot) in self.rows.chunks_exact((self.kv_heads * self.head_dim).max(1)).zip(self.slots) {
             let places = &mut cache[slot as usize * self.kv_heads * head..][..self.kv_heads * head];
             for (numbers, place) in row.chunks_exact(self.head_dim).zip(places.chunks_exact_mut(head)) {

@@ -104,7 +104,7 @@ impl<T: CacheElement> CacheView<'_, T> {
     /// Positions from `first + count` on, which may have no block yet, repeat the last one.
     fn starts(&self, tile: &RowTile<'_>, first: usize, count: usize) -> [usize; KEY_TILE] {
         let table = &self.batch.block_tables[tile.sequence.blocks.clone()];
-        let (block_size, head) = (self.batch.block_size, T::elements(self.heads.head_dim).unwrap_or_default());
+        let (block_size, head) = (self.batch.block_size, T::elements(self.heads.head_dim));
         let (mut block, mut offset) = (first / block_size, first % block_size);
         let mut starts = [0; KEY_TILE];
         for (index, start) in starts.iter_mut().enumerate() {
@@ -161,7 +161,7 @@ mod tests {
         let heads = Heads { kv_heads: 2, group: 3, head_dim: 96 };
         let mut random = Random(22);
         let slots = batch.num_blocks * batch.block_size * heads.kv_heads;
-        let head = u8::elements(heads.head_dim).expect("whole blocks");
+        let head = u8::elements(heads.head_dim);
         let stored: [(Vec<u8>, Vec<f32>); 2] = std::array::from_fn(|_| {
             let mut bytes = vec![0; slots * head];
             bytes.chunks_exact_mut(head).for_each(|place| u8::write(&random.vector(heads.head_dim), place));

@@ -79,7 +79,7 @@ impl Scratch {
         count: usize,
     ) {
         let head_dim = self.heads.head_dim;
-        let elements = T::elements(head_dim).unwrap_or_default();
+        let elements = T::elements(head_dim);
         let starts = cache.starts(tile, first, count);
         let whole = head_dim / WIDTH * WIDTH;
         for (octet, starts) in starts.as_chunks::<WIDTH>().0.iter().enumerate().take(count.div_ceil(WIDTH)) {

@@ -24,7 +24,7 @@ const STEPS: usize = BLOCK / STEP;
 const _: () =
     assert!(TILES == 2 && STEPS == 2 * TILES && size_of::<Planes>() == 8192 && size_of::<[Dots; TILES]>() == 4096);
 
-static SHAPES: Shapes = Shapes::of_inputs(STEP as u16);
+static SHAPES: Shapes = Shapes::WHOLE;
 
 /// What a thread works on beside what the other products need. Three things go on at a time: the unit multiplies a register of
 /// rows with one block, the planes of the next block are filled, and the dot products of the register before, which may have been

@@ -36,17 +36,14 @@ struct Shapes {
 }
 
 impl Shapes {
-    /// Registers 0 to 3 hold sums of sixteen rows, 4 and 5 their activations, 6 and 7 codes; of so many inputs.
-    const fn of_inputs(inputs: u16) -> Self {
-        let quads = inputs as u8 / 4;
-        Self {
-            palette: 1,
-            start_row: 0,
-            reserved: [0; 14],
-            bytes: [64, 64, 64, 64, inputs, inputs, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-            rows: [16, 16, 16, 16, 16, 16, quads, quads, 0, 0, 0, 0, 0, 0, 0, 0],
-        }
-    }
+    /// Sixteen rows of 64 bytes in each: of sums, of activations, of codes.
+    const WHOLE: Self = Self {
+        palette: 1,
+        start_row: 0,
+        reserved: [0; 14],
+        bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+        rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
+    };
 }
 
 /// As [`product::sum_tiles`], by the unit where it is faster.
