@@ -39,10 +39,11 @@ impl CacheShape {
 
 /// One sequence of a case: how many rows it brings, how many keys its last row sees, and its blocks.
 #[derive(Debug, Clone)]
-pub(super) struct Member {
-    pub(super) rows: usize,
-    pub(super) keys: usize,
-    pub(super) blocks: Vec<u32>,
+#[allow(missing_docs)] // Said above.
+pub struct Member {
+    pub rows: usize,
+    pub keys: usize,
+    pub blocks: Vec<u32>,
 }
 
 /// The index arrays of a batch, as they go to a device.
@@ -58,7 +59,9 @@ pub struct BatchArrays {
 }
 
 impl BatchArrays {
-    pub(super) fn new(members: &[Member], block_size: usize) -> Self {
+    /// Those of sequences whose rows stand one behind the other.
+    #[must_use]
+    pub fn new(members: &[Member], block_size: usize) -> Self {
         let mut arrays = Self { cu_seqlens_q: vec![0], cu_blocks: vec![0], ..Self::default() };
         for member in members {
             for position in member.keys - member.rows..member.keys {

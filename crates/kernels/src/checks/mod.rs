@@ -18,8 +18,8 @@ use crate::weight::{Weight, WeightType, quantize_to_bytes};
 
 pub use backend::{Backend, Normalized, Rotated};
 pub use cases::{
-    AttentionCase, BatchArrays, BlockCopyCase, CacheShape, EmbeddingCase, MatmulCase, NormCase, RopeCase, SwapCase,
-    TokenCase,
+    AttentionCase, BatchArrays, BlockCopyCase, CacheShape, EmbeddingCase, MatmulCase, Member, NormCase, RopeCase,
+    SwapCase, TokenCase,
 };
 pub use random::Random;
 pub use tensors::TensorBackend;

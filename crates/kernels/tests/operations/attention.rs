@@ -1,8 +1,8 @@
 //! Paged attention bit for bit against itself in other chunks and among others, and what it refuses.
 
 use candle_core::{DType, Device, Tensor};
-use sconce_kernels::checks::Random;
-use sconce_kernels::{PagedBatch, PagedBatchParts, paged_attention};
+use sconce_kernels::checks::{BatchArrays, CacheShape, Member, Random};
+use sconce_kernels::{PagedBatch, paged_attention};
 
 #[derive(Clone, Copy)]
 struct Shape {
@@ -13,36 +13,10 @@ struct Shape {
     num_blocks: usize,
 }
 
-/// Rows of one sequence: how many rows it brings, how many keys its last row sees, and its blocks.
-struct Member {
-    rows: usize,
-    keys: usize,
-    blocks: Vec<u32>,
-}
-
 fn batch_of(members: &[Member], shape: Shape) -> PagedBatch {
-    let (mut positions, mut slots, mut tables) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut rows, mut blocks, mut keys) = (vec![0u32], vec![0u32], Vec::new());
-    for member in members {
-        for position in member.keys - member.rows..member.keys {
-            positions.push(position as u32);
-            let block = member.blocks[position / shape.block_size];
-            slots.push(block * shape.block_size as u32 + (position % shape.block_size) as u32);
-        }
-        keys.push(member.keys as u32);
-        tables.extend_from_slice(&member.blocks);
-        rows.push(positions.len() as u32);
-        blocks.push(tables.len() as u32);
-    }
-    let parts = PagedBatchParts {
-        positions: &positions,
-        slot_mapping: &slots,
-        cu_seqlens_q: &rows,
-        seq_lens_k: &keys,
-        block_tables: &tables,
-        cu_blocks: &blocks,
-    };
-    PagedBatch::new(parts, shape.num_blocks, shape.block_size).expect("a valid batch")
+    let Shape { kv_heads, head_dim, block_size, num_blocks, .. } = shape;
+    let shape = CacheShape { num_blocks, block_size, kv_heads, head_dim };
+    BatchArrays::new(members, block_size).batch(shape).expect("a valid batch")
 }
 
 fn values(tensor: &Tensor) -> Vec<f32> {

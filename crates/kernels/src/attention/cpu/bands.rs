@@ -110,29 +110,14 @@ fn join<'a>(band: &mut Band<'a>, tile: RowTile<'a>, [common, with_next]: [usize;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::PagedBatchParts;
+    use crate::checks::{BatchArrays, CacheShape, Member};
 
     /// Lone rows of sequences with these tables, in blocks of 32; each has half of its last block.
     fn batch(tables: &[&[u32]]) -> PagedBatch {
-        let keys: Vec<u32> = tables.iter().map(|table| 32 * table.len() as u32 - 16).collect();
-        let positions: Vec<u32> = keys.iter().map(|keys| keys - 1).collect();
-        let slots: Vec<u32> = tables.iter().map(|table| table.last().expect("a block") * 32 + 15).collect();
-        let offsets = |step: &dyn Fn(usize) -> u32| -> Vec<u32> {
-            (0..=tables.len())
-                .scan(0, |end, index| {
-                    Some(std::mem::replace(end, *end + if index < tables.len() { step(index) } else { 0 }))
-                })
-                .collect()
-        };
-        let parts = PagedBatchParts {
-            positions: &positions,
-            slot_mapping: &slots,
-            cu_seqlens_q: &offsets(&|_| 1),
-            seq_lens_k: &keys,
-            block_tables: &tables.concat(),
-            cu_blocks: &offsets(&|index| tables[index].len() as u32),
-        };
-        PagedBatch::new(parts, 100, 32).expect("a valid batch")
+        let member = |table: &&[u32]| Member { rows: 1, keys: 32 * table.len() - 16, blocks: table.to_vec() };
+        let members: Vec<Member> = tables.iter().map(member).collect();
+        let shape = CacheShape { num_blocks: 100, block_size: 32, kv_heads: 1, head_dim: 1 };
+        BatchArrays::new(&members, 32).batch(shape).expect("a valid batch")
     }
 
     /// The rows of each band, and what they have in common.

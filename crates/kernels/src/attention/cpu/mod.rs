@@ -124,35 +124,19 @@ impl<T: CacheElement> CacheView<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::PagedBatchParts;
-    use crate::checks::Random;
+    use crate::checks::{BatchArrays, CacheShape, Member, Random};
 
     /// Sequences of some rows, over blocks of which the first are the same for all.
     fn batch(members: &[(usize, usize)], common: usize, block: usize) -> PagedBatch {
         let mut next = common as u32;
-        let (mut positions, mut slots, mut tables) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut rows, mut blocks) = (vec![0], vec![0]);
-        for &(count, keys) in members {
-            let first = tables.len();
-            let own = keys.div_ceil(block) - common;
-            tables.extend((0..common as u32).chain(next..next + own as u32));
-            next += own as u32;
-            for position in keys - count..keys {
-                positions.push(position as u32);
-                slots.push(tables[first + position / block] * block as u32 + (position % block) as u32);
-            }
-            rows.push(positions.len() as u32);
-            blocks.push(tables.len() as u32);
-        }
-        let parts = PagedBatchParts {
-            positions: &positions,
-            slot_mapping: &slots,
-            cu_seqlens_q: &rows,
-            seq_lens_k: &members.iter().map(|(_, keys)| *keys as u32).collect::<Vec<_>>(),
-            block_tables: &tables,
-            cu_blocks: &blocks,
+        let member = |&(rows, keys): &(usize, usize)| {
+            let own = next..next + (keys.div_ceil(block) - common) as u32;
+            next = own.end;
+            Member { rows, keys, blocks: (0..common as u32).chain(own).collect() }
         };
-        PagedBatch::new(parts, next as usize, block).expect("a valid batch")
+        let members: Vec<Member> = members.iter().map(member).collect();
+        let shape = CacheShape { num_blocks: next as usize, block_size: block, kv_heads: 1, head_dim: 1 };
+        BatchArrays::new(&members, block).batch(shape).expect("a valid batch")
     }
 
     #[test]
