@@ -7,8 +7,8 @@ use crate::pool::pool;
 /// Multiply-adds below which waking other threads costs more than it saves.
 const SERIAL_WORK: usize = 32 * 1024;
 
-/// Parts that a thread takes of the whole, one after the other, so that a slow one does not keep the others waiting.
-const PARTS_PER_THREAD: usize = 8;
+/// Multiply-adds beside which taking a range costs nothing: about two microseconds of them.
+const RANGE_WORK: usize = 128 * 1024;
 
 /// Threads that share the work.
 pub(crate) fn threads() -> usize {
@@ -25,7 +25,8 @@ pub(crate) fn for_ranges(items: usize, work: usize, compute: impl Fn(Range<usize
         compute(0..items);
     } else {
         let pool = pool();
-        pool.run(items, items.div_ceil(pool.count() * PARTS_PER_THREAD), compute);
+        let least = RANGE_WORK / (work / items).max(1);
+        pool.run(items, least.min(items.div_ceil(pool.count())), compute);
     }
 }
 

@@ -22,6 +22,10 @@ const LOOK_OUT: Duration = Duration::from_micros(60);
 /// Looks at a shared word between two looks at the clock.
 const LOOKS: u32 = 32;
 
+/// A thread takes one of so many equal shares of its part of the items that are left: one that is slower than the others by less
+/// than this keeps nobody waiting for more than the least that is given out.
+const SHARES: usize = 3;
+
 /// The state: how many jobs there were, whether the last one is open, how many threads are inside.
 const JOB: u64 = 1 << 32;
 const OPEN: u64 = 1 << 31;
@@ -79,14 +83,14 @@ struct Job {
     call: unsafe fn(*const (), Range<usize>),
     data: *const (),
     items: usize,
-    /// Items that are given out at a time.
-    chunk: usize,
+    /// Items that are given out at a time at least.
+    least: usize,
 }
 
 impl Pool {
     /// A pool of so many threads, of which the caller is one.
     fn new(count: usize) -> Self {
-        let nothing = Job { call: |_, _| {}, data: std::ptr::null(), items: 0, chunk: 1 };
+        let nothing = Job { call: |_, _| {}, data: std::ptr::null(), items: 0, least: 1 };
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
             job: UnsafeCell::new(nothing),
@@ -100,7 +104,7 @@ impl Pool {
         let thread = |index: usize| {
             let shared = Arc::clone(&shared);
             // A machine that gives no more threads computes with those that there are.
-            std::thread::Builder::new().name(format!("kernel-{index}")).spawn(move || shared.work()).ok()
+            std::thread::Builder::new().name(format!("kernel-{index}")).spawn(move || shared.work(count)).ok()
         };
         let threads = (1..count).filter_map(thread).collect();
         Self { shared, threads, turn: Mutex::new(()) }
@@ -111,17 +115,18 @@ impl Pool {
         self.threads.len() + 1
     }
 
-    /// Calls `compute` with ranges of at most `chunk` items that together cover `0..items` once. When another caller has the
-    /// threads, or `compute` calls again, the caller does it alone, in one range.
+    /// Calls `compute` with ranges of at least `least` items (but for the last) that together cover `0..items` once. They become
+    /// shorter towards the end, so that the threads end together. When another caller has the threads, or `compute` calls again,
+    /// the caller does it alone, in one range.
     ///
     /// # Panics
     /// When `compute` does, once everybody has left it.
-    pub(crate) fn run<F: Fn(Range<usize>) + Sync>(&self, items: usize, chunk: usize, compute: F) {
+    pub(crate) fn run<F: Fn(Range<usize>) + Sync>(&self, items: usize, least: usize, compute: F) {
         let Ok(_turn) = self.turn.try_lock() else { return compute(0..items) };
         let shared = &*self.shared;
         // SAFETY: the pointer is that of an `F`.
         let call = |data: *const (), range: Range<usize>| unsafe { (*data.cast::<F>())(range) };
-        let job = Job { call, data: (&raw const compute).cast(), items, chunk: chunk.max(1) };
+        let job = Job { call, data: (&raw const compute).cast(), items, least: least.max(1) };
         let before = shared.state.load(Ordering::Acquire);
         // SAFETY: this caller has the turn, the state is closed and nobody is inside: the last `run` ended so.
         unsafe { *shared.job.get() = job };
@@ -131,7 +136,7 @@ impl Pool {
             drop(shared.sleep.lock());
             shared.wake.notify_all();
         }
-        shared.take_part(job);
+        shared.take_part(job, self.count());
         shared.state.fetch_and(!OPEN, Ordering::AcqRel);
         let everybody_left = || shared.state.load(Ordering::Acquire) & INSIDE == 0;
         while !look_out(everybody_left) {
@@ -158,8 +163,8 @@ impl Drop for Pool {
 }
 
 impl Shared {
-    /// What a thread does until the pool ends.
-    fn work(&self) {
+    /// What a thread, one of so many, does until the pool ends.
+    fn work(&self, threads: usize) {
         let mut last = 0;
         while let Some(state) = self.wait_for_job(last) {
             last = state / JOB;
@@ -169,7 +174,7 @@ impl Shared {
             });
             if join.is_ok() {
                 // SAFETY: this thread is inside, so the job is not written.
-                self.take_part(unsafe { *self.job.get() });
+                self.take_part(unsafe { *self.job.get() }, threads);
                 self.state.fetch_sub(1, Ordering::Release);
             }
         }
@@ -196,15 +201,11 @@ impl Shared {
     }
 
     /// Computes items until none is left.
-    fn take_part(&self, job: Job) {
+    fn take_part(&self, job: Job, threads: usize) {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let start = self.next.fetch_add(job.chunk, Ordering::Relaxed);
-                if start >= job.items {
-                    break;
-                }
+            while let Some(range) = self.take_range(job, threads) {
                 // SAFETY: the caller of `run` waits until everybody has left, so what `data` points to is alive.
-                unsafe { (job.call)(job.data, start..(start + job.chunk).min(job.items)) };
+                unsafe { (job.call)(job.data, range) };
             }
         }));
         if let Err(payload) = outcome {
@@ -213,6 +214,19 @@ impl Shared {
                 None => *first = Some(payload),
                 // Not dropped: a payload may panic when it is, and nothing may leave this function but by its end.
                 Some(_) => std::mem::forget(payload),
+            }
+        }
+    }
+
+    /// The next items: a share of those that are left, as in guided self-scheduling (Polychronopoulos and Kuck, 1987).
+    fn take_range(&self, job: Job, threads: usize) -> Option<Range<usize>> {
+        let mut start = self.next.load(Ordering::Relaxed);
+        loop {
+            let left = job.items.checked_sub(start).filter(|left| *left > 0)?;
+            let count = (left / (threads * SHARES)).max(job.least).min(left);
+            match self.next.compare_exchange_weak(start, start + count, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(start..start + count),
+                Err(now) => start = now,
             }
         }
     }
@@ -243,15 +257,15 @@ mod tests {
         for threads in [1, 2, 5] {
             let pool = Pool::new(threads);
             for items in [0, 1, 2, 3, 17, 1000] {
-                for chunk in [1, 4, 2000] {
+                for least in [1, 4, 2000] {
                     let counts: Vec<AtomicUsize> = (0..items).map(|_| AtomicUsize::new(0)).collect();
-                    pool.run(items, chunk, |range| {
-                        assert!(range.len() <= chunk);
+                    pool.run(items, least, |range| {
+                        assert!(range.len() >= least.min(items) || range.end == items);
                         range.for_each(|item| {
                             counts[item].fetch_add(1, Ordering::Relaxed);
                         });
                     });
-                    assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{threads} {items} {chunk}");
+                    assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{threads} {items} {least}");
                 }
             }
         }
