@@ -45,7 +45,7 @@ pub use error::KernelError;
 pub use indices::Indices;
 pub use placed::PlacedStep;
 pub use pool::set_threads;
-pub use quant_matmul::quant_matmul;
+pub use quant_matmul::{gated_matmul, quant_matmul, quant_matmul_each};
 pub use rms_norm::{Normed, rms_norm};
 pub use rope::{HeadNorms, Projections, QueryGrowth, RopeFrequencies, RopePairs, RopeTable, rope_kv_write};
 pub use select_rows::select_rows;

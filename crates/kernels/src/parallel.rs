@@ -1,5 +1,6 @@
 //! How a kernel spreads its work over the cores. Results never depend on the split: each item is computed whole by one thread.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::pool::pool;
@@ -27,6 +28,35 @@ pub(crate) fn for_ranges(items: usize, work: usize, compute: impl Fn(Range<usize
         let pool = pool();
         let least = RANGE_WORK / (work / items).max(1);
         pool.run(items, least.min(items.div_ceil(pool.count())), compute);
+    }
+}
+
+/// A vector that several threads write whole before anybody reads it: zeros that are never read would cost a step some percent.
+pub(crate) struct Unwritten<T> {
+    values: Vec<T>,
+    count: usize,
+}
+
+impl<T: Copy> Unwritten<T> {
+    /// Room for so many elements.
+    pub(crate) fn new(count: usize) -> Self {
+        Self { values: Vec::with_capacity(count), count }
+    }
+
+    /// Where they are to be written.
+    pub(crate) fn places(&mut self) -> DisjointSlice<'_, MaybeUninit<T>> {
+        DisjointSlice::new(&mut self.values.spare_capacity_mut()[..self.count])
+    }
+
+    /// The vector.
+    ///
+    /// # Safety
+    /// Every element was written.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn written(mut self) -> Vec<T> {
+        // SAFETY: there is room for them, and the caller promises that they were written.
+        unsafe { self.values.set_len(self.count) };
+        self.values
     }
 }
 

@@ -1,16 +1,15 @@
-//! The matrix product of activations with a weight of any type. The one door through which the forward multiplies.
+//! Matrix products of activations with weights of any type. The one door through which the forward multiplies.
 
-#[cfg(feature = "cuda")]
-use candle_core::DType;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
-use crate::error::KernelError;
-#[cfg(feature = "cuda")]
-use crate::error::Result;
+use crate::error::{KernelError, Result};
 use crate::float_matmul::float_matmul;
-use crate::packed::multiply;
+use crate::packed::{Packed, multiply_each, multiply_gated};
+use crate::silu::silu_mul;
 use crate::storage::{f32_values, matrix_shape};
 use crate::weight::{Weight, WeightData};
+
+const OPERATION: &str = "quant_matmul";
 
 /// `activations [rows, inputs]` times the transpose of `weight [outputs, inputs]`, as F32 `[rows, outputs]`.
 ///
@@ -26,30 +25,92 @@ use crate::weight::{Weight, WeightData};
 /// # Errors
 /// When the shapes do not fit or the activations are not contiguous F32.
 pub fn quant_matmul(activations: &Tensor, weight: &Weight) -> std::result::Result<Tensor, KernelError> {
-    let (rows, inputs) = matrix_shape(activations, "quant_matmul", "activations")?;
-    if inputs != weight.inputs() {
-        return Err(KernelError::Shape {
-            operation: "quant_matmul",
-            argument: "activations",
-            expected: format!("[rows, {}]", weight.inputs()),
-            actual: activations.dims().to_vec(),
-        });
-    }
-    if rows == 0 || inputs == 0 {
-        return Ok(Tensor::zeros((rows, weight.outputs()), candle_core::DType::F32, activations.device())?);
-    }
+    let rows = check(activations, weight)?;
     match (&weight.data, activations.device()) {
+        _ if activations.elem_count() == 0 => {
+            Ok(Tensor::zeros((rows, weight.outputs()), DType::F32, activations.device())?)
+        }
         (WeightData::Float(matrix), Device::Cpu) => float_matmul(activations, matrix),
         (WeightData::Packed(packed), Device::Cpu) => {
-            let (storage, layout) = activations.storage_and_layout();
-            let values = f32_values(&storage, layout, "quant_matmul", "activations")?;
-            Ok(Tensor::from_vec(multiply(values, packed), (rows, weight.outputs()), &Device::Cpu)?)
+            let mut products = with_values(activations, |values| multiply_each(values, &[packed]))?;
+            Ok(Tensor::from_vec(products.swap_remove(0), (rows, weight.outputs()), &Device::Cpu)?)
         }
         (WeightData::Quantized(blocks), Device::Cpu) => Ok(activations.apply_op1_no_bwd(blocks.tensor.as_ref())?),
         #[cfg(feature = "cuda")]
         (data, Device::Cuda(_)) => on_card(activations, data),
-        _ => Err(KernelError::Device { operation: "quant_matmul", argument: "activations" }),
+        _ => Err(KernelError::Device { operation: OPERATION, argument: "activations" }),
     }
+}
+
+/// [`quant_matmul`] with several weights; on the CPU packed ones are multiplied in one go, which gives the same bits.
+///
+/// # Errors
+/// As [`quant_matmul`].
+pub fn quant_matmul_each<const COUNT: usize>(
+    activations: &Tensor,
+    weights: [&Weight; COUNT],
+) -> std::result::Result<[Tensor; COUNT], KernelError> {
+    let mut rows = 0;
+    for weight in weights {
+        rows = check(activations, weight)?;
+    }
+    let packed: Option<Vec<&Packed>> = weights.iter().map(|weight| packed(activations, weight)).collect();
+    let products: Vec<Tensor> = match packed {
+        Some(packed) => with_values(activations, |values| multiply_each(values, &packed))?
+            .into_iter()
+            .zip(weights)
+            .map(|(product, weight)| Ok(Tensor::from_vec(product, (rows, weight.outputs()), &Device::Cpu)?))
+            .collect::<Result<_>>()?,
+        None => weights.iter().map(|weight| quant_matmul(activations, weight)).collect::<Result<_>>()?,
+    };
+    Ok(<[Tensor; COUNT]>::try_from(products).expect("a product for each weight"))
+}
+
+/// `silu(gate) * up` of the products with both weights, F32 `[rows, outputs]` on the CPU: the same bits as [`quant_matmul`] and then
+/// [`silu_mul`], and on the CPU without the way through memory where both weights are packed alike.
+///
+/// # Errors
+/// As [`quant_matmul`], and when the weights are of different shapes.
+pub fn gated_matmul(activations: &Tensor, gate: &Weight, up: &Weight) -> std::result::Result<Tensor, KernelError> {
+    let rows = check(activations, gate)?;
+    match (packed(activations, gate), packed(activations, up)) {
+        (Some(gate_packed), Some(up_packed)) if gate_packed.is_like(up_packed) => {
+            let product = with_values(activations, |values| multiply_gated(values, gate_packed, up_packed))?;
+            Ok(Tensor::from_vec(product, (rows, gate.outputs()), &Device::Cpu)?)
+        }
+        _ => {
+            let [gate, up] = quant_matmul_each(activations, [gate, up])?;
+            silu_mul(&gate, &up)
+        }
+    }
+}
+
+/// The number of rows, if they fit the weight.
+fn check(activations: &Tensor, weight: &Weight) -> Result<usize> {
+    let (rows, inputs) = matrix_shape(activations, OPERATION, "activations")?;
+    if inputs == weight.inputs() {
+        return Ok(rows);
+    }
+    Err(KernelError::Shape {
+        operation: OPERATION,
+        argument: "activations",
+        expected: format!("[rows, {}]", weight.inputs()),
+        actual: activations.dims().to_vec(),
+    })
+}
+
+/// A weight that is packed, for activations that are on the CPU, and some.
+fn packed<'a>(activations: &Tensor, weight: &'a Weight) -> Option<&'a Packed> {
+    match &weight.data {
+        WeightData::Packed(packed) if activations.device().is_cpu() && activations.elem_count() > 0 => Some(packed),
+        _ => None,
+    }
+}
+
+/// Calls with the rows' numbers.
+fn with_values<T>(activations: &Tensor, compute: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    let (storage, layout) = activations.storage_and_layout();
+    Ok(compute(f32_values(&storage, layout, OPERATION, "activations")?))
 }
 
 /// The product on a card, in the activations' type. Blocks go through candle's kernels: up to 8 rows in the activations' own type,

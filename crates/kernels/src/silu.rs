@@ -38,15 +38,23 @@ fn cpu(gate: &Tensor, up: &Tensor, (rows, width): (usize, usize)) -> Result<Tens
         // SAFETY: ranges of items do not meet, so their elements do not either.
         #[allow(unsafe_code)]
         let places = unsafe { shared.range_mut(start, end - start) };
-        let (gates, gates_rest) = gates[start..end].as_chunks::<WIDTH>();
-        let (ups, ups_rest) = ups[start..end].as_chunks::<WIDTH>();
-        let (places, places_rest) = places.as_chunks_mut::<WIDTH>();
-        for ((place, gate), up) in places.iter_mut().zip(gates).zip(ups) {
-            gated(F32x8::load(gate), F32x8::load(up)).store(place);
-        }
-        gated(F32x8::load_part(gates_rest), F32x8::load_part(ups_rest)).store_part(places_rest);
+        gate_all(&gates[start..end], &ups[start..end], places);
     });
     Ok(Tensor::from_vec(output, (rows, width), gate.device())?)
+}
+
+/// `silu(gate) * up` of slices of one length.
+#[inline]
+pub(crate) fn gate_all(gates: &[f32], ups: &[f32], places: &mut [f32]) {
+    let (gates, gates_rest) = gates.as_chunks::<WIDTH>();
+    let (ups, ups_rest) = ups.as_chunks::<WIDTH>();
+    let (places, places_rest) = places.as_chunks_mut::<WIDTH>();
+    for ((place, gate), up) in places.iter_mut().zip(gates).zip(ups) {
+        gated(F32x8::load(gate), F32x8::load(up)).store(place);
+    }
+    if !gates_rest.is_empty() {
+        gated(F32x8::load_part(gates_rest), F32x8::load_part(ups_rest)).store_part(places_rest);
+    }
 }
 
 /// `silu(gate) * up`.

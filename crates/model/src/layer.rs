@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device, Tensor};
 use sconce_kernels::{
-    HeadNorms, Normed, PagedBatch, Projections, RopeTable, Weight, paged_attention, quant_matmul, rms_norm,
-    rope_kv_write, silu_mul, to_device,
+    HeadNorms, Normed, PagedBatch, Projections, RopeTable, Weight, gated_matmul, paged_attention, quant_matmul,
+    quant_matmul_each, rms_norm, rope_kv_write, to_device,
 };
 
 use crate::architecture::Presence;
@@ -126,9 +126,8 @@ impl Layer {
         activation: DType,
     ) -> Result<(Tensor, Tensor), ModelError> {
         let Normed { normed, sum } = part!("norm", stream.norm(&self.attention_norm, self.epsilon, activation))?;
-        let query = part!("query", quant_matmul(&normed, &self.query))?;
-        let key = part!("key", quant_matmul(&normed, &self.key))?;
-        let value = part!("value", quant_matmul(&normed, &self.value))?;
+        let [query, key, value] =
+            part!("query, key, value", quant_matmul_each(&normed, [&self.query, &self.key, &self.value]))?;
         let projections = Projections {
             query: &query,
             key: &key,
@@ -147,9 +146,7 @@ impl Layer {
         let stream = Stream { base, update: Some(projected) };
         let Normed { normed, sum } =
             part!("norm", stream.norm(&self.feed_forward_norm, self.epsilon, attention.dtype()))?;
-        let gate = part!("gate", quant_matmul(&normed, &self.gate))?;
-        let up = part!("up", quant_matmul(&normed, &self.up))?;
-        let inner = part!("activation", silu_mul(&gate, &up))?;
+        let inner = part!("gate and up", gated_matmul(&normed, &self.gate, &self.up))?;
         Ok(Stream { base: sum, update: Some(part!("down", quant_matmul(&inner, &self.down))?) })
     }
 }

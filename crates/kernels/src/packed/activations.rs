@@ -10,22 +10,48 @@ use super::{BLOCK, STRIP};
 use crate::math::largest_magnitude;
 use crate::parallel::{DisjointSlice, for_ranges};
 
+/// What rounding a number costs, in multiply-adds.
+const ROUNDING_WORK: usize = 8;
+
 /// Rows that a product may read behind the last one of the last block, of whatever is there.
 pub(super) const SPARE_ROWS: usize = 16;
 
-/// Rows of activations, rounded, for weights of one layout. Block by block, and in each row by row, so that a product, which goes
+/// Rows of activations, rounded, for weights of some layouts. Block by block, and in each row by row, so that a product, which goes
 /// through all rows of one block, reads them one behind the other. A row has as much of the last block as of the others.
 pub(super) struct Activations {
     pub(super) rows: usize,
     inputs: usize,
-    layout: Layout,
     /// -127 to 127, and [`SPARE_ROWS`] behind them.
     values: AlignedBytes,
     scales: Vec<f32>,
+    sums: Vec<LayoutSums>,
+}
+
+/// What weights of a layout need beside.
+struct LayoutSums {
+    layout: Layout,
     /// As [`BlockRows::offsets`].
     offsets: Vec<i32>,
     /// As [`BlockRows::sums`].
     sums: Vec<i16>,
+}
+
+impl LayoutSums {
+    fn places(&mut self) -> (Layout, DisjointSlice<'_, i32>, DisjointSlice<'_, i16>) {
+        (self.layout, DisjointSlice::new(&mut self.offsets), DisjointSlice::new(&mut self.sums))
+    }
+}
+
+/// [`Activations`] for weights of one layout.
+#[derive(Clone, Copy)]
+pub(super) struct LayoutActivations<'a> {
+    pub(super) rows: usize,
+    inputs: usize,
+    layout: Layout,
+    values: &'a [i8],
+    scales: &'a [f32],
+    offsets: &'a [i32],
+    sums: &'a [i16],
 }
 
 /// One block of some rows: each slice is row after row.
@@ -43,35 +69,39 @@ pub(super) struct BlockRows<'a> {
 
 impl Activations {
     /// Rounds `values [rows, inputs]`.
-    pub(super) fn round(instructions: Instructions, values: &[f32], inputs: usize, layout: Layout) -> Self {
+    pub(super) fn round(instructions: Instructions, values: &[f32], inputs: usize, layouts: &[Layout]) -> Self {
         let (rows, blocks) = (values.len() / inputs, inputs.div_ceil(BLOCK));
-        let each = |count: usize| blocks * rows * count;
         let mut made = Self {
             rows,
             inputs,
-            layout,
             values: AlignedBytes::short_lived((blocks * rows + SPARE_ROWS) * BLOCK),
-            scales: vec![0.0; each(1)],
-            offsets: vec![0; each(layout.offsets())],
-            sums: vec![0; each(layout.sums())],
+            scales: vec![0.0; blocks * rows],
+            sums: Vec::with_capacity(layouts.len()),
         };
+        for &layout in layouts {
+            if made.sums.iter().all(|sums| sums.layout != layout) {
+                let zeros = |count: usize| blocks * rows * count;
+                let (offsets, sums) = (vec![0; zeros(layout.offsets())], vec![0; zeros(layout.sums())]);
+                made.sums.push(LayoutSums { layout, offsets, sums });
+            }
+        }
         let rounded = DisjointSlice::new(made.values.as_mut_slice());
         let scales = DisjointSlice::new(&mut made.scales);
-        let (offsets, sums) = (DisjointSlice::new(&mut made.offsets), DisjointSlice::new(&mut made.sums));
-        let round_block = compiled_for(instructions);
-        for_ranges(rows, values.len(), |range| {
-            for row in range {
-                for (block, whole) in values[row * inputs..(row + 1) * inputs].chunks(BLOCK).enumerate() {
-                    let at = block * rows + row;
-                    // SAFETY: each pair of block and row has places of its own; a row belongs to one item, and an item to one
-                    // thread.
-                    unsafe {
-                        let sums = Sums {
-                            offsets: offsets.range_mut(at * layout.offsets(), layout.offsets()),
-                            of_strips: sums.range_mut(at * layout.sums(), layout.sums()),
-                        };
-                        let rounded = rounded.range_mut(at * BLOCK, whole.len());
-                        scales.range_mut(at, 1)[0] = round_block(whole, layout, rounded, sums);
+        let sums: Vec<_> = made.sums.iter_mut().map(LayoutSums::places).collect();
+        let compiled = Compiled::of(instructions);
+        for_ranges(rows * blocks, ROUNDING_WORK * values.len(), |range| {
+            for at in range {
+                let (block, row) = (at / rows, at % rows);
+                let whole = &values[row * inputs..(row + 1) * inputs];
+                let whole = &whole[block * BLOCK..whole.len().min((block + 1) * BLOCK)];
+                // SAFETY: each pair of block and row has places of its own, and belongs to one item, an item to one thread.
+                unsafe {
+                    let rounded = rounded.range_mut(at * BLOCK, whole.len());
+                    scales.range_mut(at, 1)[0] = (compiled.round)(whole, rounded);
+                    for (layout, offsets, sums) in &sums {
+                        let offsets = offsets.range_mut(at * layout.offsets(), layout.offsets());
+                        let sums = sums.range_mut(at * layout.sums(), layout.sums());
+                        (compiled.sum)(rounded, *layout, offsets, sums);
                     }
                 }
             }
@@ -79,26 +109,43 @@ impl Activations {
         made
     }
 
+    /// For weights of one of the layouts that they were rounded for.
+    pub(super) fn for_layout(&self, layout: Layout) -> LayoutActivations<'_> {
+        let sums =
+            self.sums.iter().find(|sums| sums.layout == layout).expect("activations were rounded for the layout");
+        LayoutActivations {
+            rows: self.rows,
+            inputs: self.inputs,
+            layout,
+            values: self.values.as_signed(),
+            scales: &self.scales,
+            offsets: &sums.offsets,
+            sums: &sums.sums,
+        }
+    }
+}
+
+impl<'a> LayoutActivations<'a> {
     /// Blocks of a row.
-    #[inline]
+    #[inline(always)]
     pub(super) fn blocks(&self) -> usize {
         self.inputs.div_ceil(BLOCK)
     }
 
     /// Strips of a block.
-    #[inline]
+    #[inline(always)]
     pub(super) fn strips(&self, block: usize) -> usize {
         (self.inputs - block * BLOCK).min(BLOCK) / STRIP
     }
 
     /// A block of the rows `first..first + count`.
-    #[inline]
-    pub(super) fn block(&self, block: usize, first: usize, count: usize) -> BlockRows<'_> {
+    #[inline(always)]
+    pub(super) fn block(&self, block: usize, first: usize, count: usize) -> BlockRows<'a> {
         let start = block * self.rows + first;
         let part = |each: usize| start * each..(start + count) * each;
         BlockRows {
             strips: self.strips(block),
-            values: &self.values.as_signed()[start * BLOCK..],
+            values: &self.values[start * BLOCK..],
             scales: &self.scales[part(1)],
             offsets: &self.offsets[part(self.layout.offsets())],
             sums: &self.sums[part(self.layout.sums())],
@@ -121,61 +168,75 @@ impl<'a> BlockRows<'a> {
     }
 }
 
-/// Where a block's sums belong; empty where a layout has none.
-struct Sums<'a> {
-    offsets: &'a mut [i32],
-    of_strips: &'a mut [i16],
+/// The loops over a block, compiled for the processor's vectors.
+#[derive(Clone, Copy)]
+struct Compiled {
+    /// Rounds a block, and gives its scale.
+    round: fn(&[f32], &mut [u8]) -> f32,
+    /// Sums what it was rounded to, as a layout needs it; places are empty where it needs none.
+    sum: fn(&[u8], Layout, &mut [i32], &mut [i16]),
 }
 
-/// Rounds a block, and gives its scale.
-type RoundBlock = fn(&[f32], Layout, &mut [u8], Sums<'_>) -> f32;
-
-/// The same loops, compiled for the processor's vectors.
-fn compiled_for(instructions: Instructions) -> RoundBlock {
-    match instructions {
-        Instructions::Portable => round_block,
-        // SAFETY: `Instructions` are only those that the processor was found to have.
-        #[cfg(target_arch = "x86_64")]
-        Instructions::Avx2 => |block, layout, place, sums| unsafe { x86::avx2(block, layout, place, sums) },
-        #[cfg(target_arch = "x86_64")]
-        Instructions::Avx512 | Instructions::Amx => {
-            // SAFETY: as above.
-            |block, layout, place, sums| unsafe { x86::avx512(block, layout, place, sums) }
+impl Compiled {
+    fn of(instructions: Instructions) -> Self {
+        match instructions {
+            Instructions::Portable => Self { round, sum },
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => Self {
+                // SAFETY: `Instructions` are only those that the processor was found to have; so below.
+                round: |block, place| unsafe { x86::round_avx2(block, place) },
+                // SAFETY: as above.
+                sum: |rounded, layout, offsets, sums| unsafe { x86::sum_avx2(rounded, layout, offsets, sums) },
+            },
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 | Instructions::Amx => Self {
+                // SAFETY: as above.
+                round: |block, place| unsafe { x86::round_avx512(block, place) },
+                // SAFETY: as above.
+                sum: |rounded, layout, offsets, sums| unsafe { x86::sum_avx512(rounded, layout, offsets, sums) },
+            },
         }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Layout, Sums, round_block};
+    use super::{Layout, round, sum};
 
     /// # Safety
     /// The processor has these instructions; so below.
     #[target_feature(enable = "avx2")]
-    pub(super) unsafe fn avx2(block: &[f32], layout: Layout, place: &mut [u8], sums: Sums<'_>) -> f32 {
-        round_block(block, layout, place, sums)
+    pub(super) unsafe fn round_avx2(block: &[f32], place: &mut [u8]) -> f32 {
+        round(block, place)
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    pub(super) unsafe fn avx512(block: &[f32], layout: Layout, place: &mut [u8], sums: Sums<'_>) -> f32 {
-        round_block(block, layout, place, sums)
+    pub(super) unsafe fn round_avx512(block: &[f32], place: &mut [u8]) -> f32 {
+        round(block, place)
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn sum_avx2(rounded: &[u8], layout: Layout, offsets: &mut [i32], sums: &mut [i16]) {
+        sum(rounded, layout, offsets, sums);
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    pub(super) unsafe fn sum_avx512(rounded: &[u8], layout: Layout, offsets: &mut [i32], sums: &mut [i16]) {
+        sum(rounded, layout, offsets, sums);
     }
 }
 
-/// Rounds a block, and sums what it was rounded to.
+/// Sums a rounded block.
 #[inline(always)]
-fn round_block(block: &[f32], layout: Layout, place: &mut [u8], sums: Sums<'_>) -> f32 {
-    let Sums { offsets, of_strips } = sums;
-    let scale = round(block, place);
+fn sum(rounded: &[u8], layout: Layout, offsets: &mut [i32], sums: &mut [i16]) {
     match layout.chain() {
-        8 => add_offsets::<8>(place, layout, offsets),
-        16 => add_offsets::<16>(place, layout, offsets),
-        _ => add_offsets::<STRIP>(place, layout, offsets),
+        8 => add_offsets::<8>(rounded, layout, offsets),
+        16 => add_offsets::<16>(rounded, layout, offsets),
+        _ => add_offsets::<STRIP>(rounded, layout, offsets),
     }
-    for (sum, strip) in of_strips.iter_mut().zip(place.as_chunks().0) {
+    for (sum, strip) in sums.iter_mut().zip(rounded.as_chunks().0) {
         *sum = -sum_of::<STRIP>(strip);
     }
-    scale
 }
 
 #[inline(always)]

@@ -40,7 +40,7 @@ use crate::weight::WeightType;
 use aligned::AlignedBytes;
 use format::{Layout, layout_of};
 
-pub(crate) use product::multiply;
+pub(crate) use product::{multiply_each, multiply_gated};
 
 /// Outputs of a tile.
 const TILE: usize = 16;
@@ -66,6 +66,12 @@ impl Packed {
     pub(crate) fn bytes_of(weight_type: WeightType, outputs: usize, inputs: usize) -> Option<usize> {
         let layout = layout_of(weight_type)?;
         Some(outputs.div_ceil(TILE) * layout.tile_bytes(inputs))
+    }
+
+    /// Whether another has its type and shape.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let kind = |matrix: &Self| (matrix.weight_type, matrix.outputs, matrix.inputs);
+        kind(self) == kind(other)
     }
 
     /// Tiles of the matrix.

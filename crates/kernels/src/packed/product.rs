@@ -4,10 +4,9 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::ops::Range;
 
-use super::activations::{Activations, BlockRows};
-use super::format::{Format, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Scales};
+use super::activations::{Activations, BlockRows, LayoutActivations};
+use super::format::{Format, Layout, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Scales};
 use super::instructions::Instructions;
 use super::lanes::Lanes;
 use super::lanes::portable::Portable;
@@ -15,7 +14,8 @@ use super::share;
 use super::unpack::{Factors, Unpacked};
 use super::vectors::{Ahead, Vectors};
 use super::{Packed, STRIPS, TILE};
-use crate::parallel::{DisjointSlice, for_ranges};
+use crate::parallel::{Unwritten, for_ranges};
+use crate::silu::gate_all;
 use crate::weight::WeightType;
 
 /// Rows for which a block is unpacked once; their sums stay in the second-level cache.
@@ -25,39 +25,109 @@ pub(super) const TILES: usize = 2;
 /// Rows that share a load of the weights: their sums are in registers.
 const ROWS: usize = 8;
 
-/// `values [rows, inputs]` times the transpose of the matrix, `[rows, outputs]`.
-pub(crate) fn multiply(values: &[f32], matrix: &Packed) -> Vec<f32> {
-    multiply_with(Instructions::best(), values, matrix)
+/// `values [rows, inputs]` times the transposes of matrices with so many inputs, each `[rows, outputs]`. The rows are rounded once, and
+/// threads go from one matrix to the next without waiting for each other.
+pub(crate) fn multiply_each(values: &[f32], matrices: &[&Packed]) -> Vec<Vec<f32>> {
+    multiply_each_with(Instructions::best(), values, matrices)
 }
 
-pub(super) fn multiply_with(instructions: Instructions, values: &[f32], matrix: &Packed) -> Vec<f32> {
-    let activations = Activations::round(instructions, values, matrix.inputs, matrix.layout);
-    let rows = activations.rows;
-    let mut product = vec![0f32; rows * matrix.outputs];
-    let shared = DisjointSlice::new(&mut product);
-    let function = compiled_for(instructions, matrix.weight_type);
-    let cost = rows * matrix.inputs * matrix.outputs;
-    let compute = |range: Range<usize>, work: &mut Work| {
-        for item in range {
-            let first = item * TILES;
-            let tile_count = TILES.min(matrix.tiles() - first);
-            let tiles = std::array::from_fn(|at| matrix.tile(first + at.min(tile_count - 1)));
-            for start in (0..rows).step_by(ROW_BLOCK) {
-                let count = ROW_BLOCK.min(rows - start);
-                function(&Part { tiles, tile_count, activations: &activations, start, count }, work);
-                for (at, sums) in work.sums.iter().enumerate().take(tile_count) {
-                    let (output, width) = ((first + at) * TILE, TILE.min(matrix.outputs - (first + at) * TILE));
-                    for (row, sums) in sums[..count].iter().enumerate() {
+pub(super) fn multiply_each_with(instructions: Instructions, values: &[f32], matrices: &[&Packed]) -> Vec<Vec<f32>> {
+    let Some(inputs) = matrices.first().map(|matrix| matrix.inputs) else { return Vec::new() };
+    let layouts: Vec<Layout> = matrices.iter().map(|matrix| matrix.layout).collect();
+    let rounded = Activations::round(instructions, values, inputs, &layouts);
+    let new = |matrix: &&Packed| Unwritten::new(rounded.rows * matrix.outputs);
+    let mut products: Vec<Unwritten<f32>> = matrices.iter().map(new).collect();
+    let (mut items, mut cost) = (0, 0);
+    let mut parts = Vec::with_capacity(matrices.len());
+    for (&matrix, product) in matrices.iter().zip(&mut products) {
+        assert_eq!(matrix.inputs, inputs, "matrices multiply the same rows");
+        parts.push((items, matrix, Rows::new(instructions, &rounded, matrix), product.places()));
+        items += matrix.tiles().div_ceil(TILES);
+        cost += values.len() * matrix.outputs;
+    }
+    for_ranges(items, cost, |range| {
+        WORK.with_borrow_mut(|work| {
+            for item in range {
+                let part = parts.iter().rfind(|(first_item, ..)| *first_item <= item);
+                let (first_item, matrix, rows, places) = part.expect("the first begins at 0");
+                let first = (item - first_item) * TILES;
+                let count = TILES.min(matrix.tiles() - first);
+                let tiles = std::array::from_fn(|at| matrix.tile(first + at.min(count - 1)));
+                rows.multiply(tiles, count, work, |row, sums| {
+                    for (at, sums) in sums.iter().enumerate().take(count) {
+                        let (output, width) = ((first + at) * TILE, TILE.min(matrix.outputs - (first + at) * TILE));
                         // SAFETY: each pair of row and tile belongs to one item only, and an item to one thread.
-                        let place = unsafe { shared.range_mut((start + row) * matrix.outputs + output, width) };
-                        place.copy_from_slice(&sums[..width]);
+                        let place = unsafe { places.range_mut(row * matrix.outputs + output, width) };
+                        place.write_copy_of_slice(&sums[..width]);
                     }
-                }
+                });
             }
+        });
+    });
+    drop(parts);
+    // SAFETY: the items are all pairs of tiles of all matrices, and each writes its outputs of every row.
+    products.into_iter().map(|product| unsafe { product.written() }).collect()
+}
+
+/// `silu(gate) * up` of the products with two matrices of one type and shape, `[rows, outputs]`: the tiles of both that belong together
+/// are computed one after the other, and what they give goes no further than the first-level cache.
+pub(crate) fn multiply_gated(values: &[f32], gate: &Packed, up: &Packed) -> Vec<f32> {
+    multiply_gated_with(Instructions::best(), values, gate, up)
+}
+
+pub(super) fn multiply_gated_with(instructions: Instructions, values: &[f32], gate: &Packed, up: &Packed) -> Vec<f32> {
+    assert!(gate.is_like(up), "matrices of one type and shape");
+    let rounded = Activations::round(instructions, values, gate.inputs, &[gate.layout]);
+    let rows = Rows::new(instructions, &rounded, gate);
+    let outputs = gate.outputs;
+    let mut product = Unwritten::new(rounded.rows * outputs);
+    let places = product.places();
+    for_ranges(gate.tiles(), 2 * values.len() * outputs, |range| {
+        WORK.with_borrow_mut(|work| {
+            for tile in range {
+                rows.multiply([gate.tile(tile), up.tile(tile)], TILES, work, |row, [gate, up]| {
+                    let width = TILE.min(outputs - tile * TILE);
+                    // SAFETY: each pair of row and tile belongs to one item only, and an item to one thread.
+                    let place = unsafe { places.range_mut(row * outputs + tile * TILE, width) };
+                    let mut gated = [0f32; TILE];
+                    gate_all(gate, up, &mut gated);
+                    place.write_copy_of_slice(&gated[..width]);
+                });
+            }
+        });
+    });
+    drop(places);
+    // SAFETY: the items are all tiles, and each writes its outputs of every row.
+    unsafe { product.written() }
+}
+
+/// Rounded rows, and how they are multiplied with tiles of one type.
+struct Rows<'a> {
+    activations: LayoutActivations<'a>,
+    function: SumTiles,
+}
+
+impl<'a> Rows<'a> {
+    fn new(instructions: Instructions, rounded: &'a Activations, matrix: &Packed) -> Self {
+        let function = compiled_for(instructions, matrix.weight_type);
+        Self { activations: rounded.for_layout(matrix.layout), function }
+    }
+
+    /// Multiplies all rows with some tiles; `store` gets each row and its sums.
+    fn multiply(
+        &self,
+        tiles: [&[u8]; TILES],
+        tile_count: usize,
+        work: &mut Work,
+        mut store: impl FnMut(usize, [&[f32; TILE]; TILES]),
+    ) {
+        let activations = self.activations;
+        for start in (0..activations.rows).step_by(ROW_BLOCK) {
+            let count = ROW_BLOCK.min(activations.rows - start);
+            (self.function)(&Part { tiles, tile_count, activations, start, count }, work);
+            (0..count).for_each(|row| store(start + row, work.sums.each_ref().map(|sums| &sums[row])));
         }
-    };
-    for_ranges(matrix.tiles().div_ceil(TILES), cost, |range| WORK.with_borrow_mut(|work| compute(range, work)));
-    product
+    }
 }
 
 /// Some tiles and some of the rows.
@@ -65,26 +135,30 @@ pub(super) struct Part<'a> {
     /// Where the matrix ends before the second, the first again.
     tiles: [&'a [u8]; TILES],
     pub(super) tile_count: usize,
-    activations: &'a Activations,
+    activations: LayoutActivations<'a>,
     start: usize,
     pub(super) count: usize,
 }
 
 impl<'a> Part<'a> {
-    /// The blocks of a tile, in order, each with what is to be asked for meanwhile.
-    pub(super) fn blocks<F: Format>(&self, tile: usize) -> impl Iterator<Item = (&'a [u8], Ahead<'a>)> + use<'a, F> {
-        let (activations, mut rest) = (self.activations, self.tiles[tile]);
-        (0..activations.blocks()).map(move |block| {
-            let (bytes, behind) = rest.split_at(F::LAYOUT.block_bytes(activations.strips(block)));
-            rest = behind;
-            (bytes, Ahead { behind })
-        })
+    /// Blocks of a tile.
+    #[inline(always)]
+    pub(super) fn blocks(&self) -> usize {
+        self.activations.blocks()
     }
 
-    /// The activations of each block.
-    pub(super) fn rows(&self) -> impl Iterator<Item = BlockRows<'a>> + use<'a> {
-        let Part { activations, start, count, .. } = *self;
-        (0..activations.blocks()).map(move |block| activations.block(block, start, count))
+    /// A block of a tile, and what is to be asked for meanwhile.
+    #[inline(always)]
+    pub(super) fn block<F: Format>(&self, tile: usize, block: usize) -> (&'a [u8], Ahead<'a>) {
+        let rest = &self.tiles[tile][block * F::LAYOUT.block_bytes(STRIPS)..];
+        let (bytes, behind) = rest.split_at(F::LAYOUT.block_bytes(self.activations.strips(block)));
+        (bytes, Ahead { behind })
+    }
+
+    /// The activations of a block.
+    #[inline(always)]
+    pub(super) fn rows(&self, block: usize) -> BlockRows<'a> {
+        self.activations.block(block, self.start, self.count)
     }
 }
 
@@ -184,8 +258,10 @@ pub(super) unsafe fn sum_tiles<L: Lanes, F: Format>(part: &Part<'_>, work: &mut 
     let Work { unpacked, sums, .. } = work;
     let sums = &mut sums[..part.tile_count];
     sums.iter_mut().for_each(|sums| sums[..part.count].fill([0.0; TILE]));
-    for ((rows, first), second) in part.rows().zip(part.blocks::<F>(0)).zip(part.blocks::<F>(1)) {
-        for ((bytes, ahead), sums) in [first, second].into_iter().zip(sums.iter_mut()) {
+    for block in 0..part.blocks() {
+        let rows = part.rows(block);
+        for (tile, sums) in sums.iter_mut().enumerate() {
+            let (bytes, ahead) = part.block::<F>(tile, block);
             let next = &mut 0;
             // SAFETY: the caller promises the instructions; `rows` and `sums` are of as many rows.
             unsafe {

@@ -8,7 +8,7 @@ use candle_core::{Device, Module, Tensor};
 
 use super::Packed;
 use super::instructions::Instructions;
-use super::product::multiply_with;
+use super::product::{multiply_each_with, multiply_gated_with};
 use crate::checks::Random;
 use crate::reference;
 use crate::weight::{WeightType, quantize_to_bytes};
@@ -42,6 +42,10 @@ fn shapes(weight_type: WeightType) -> Vec<(usize, usize)> {
         shapes.extend([(17, 96), (5, 288)]);
     }
     shapes
+}
+
+fn multiply_with(instructions: Instructions, values: &[f32], matrix: &Packed) -> Vec<f32> {
+    multiply_each_with(instructions, values, &[matrix]).swap_remove(0)
 }
 
 #[test]
@@ -87,6 +91,36 @@ fn every_instruction_set_gives_the_same_bits() {
             }
         }
     }
+}
+
+#[test]
+fn products_of_the_same_rows_have_the_bits_of_each_by_itself() {
+    let mut random = Random(16);
+    let inputs = 512;
+    let mut packed = |weight_type, outputs| {
+        let bytes = quantize_to_bytes(&matrix(&mut random, outputs, inputs), weight_type).expect("blocks");
+        Packed::new(&bytes, weight_type, outputs, inputs).expect("a packed type")
+    };
+    // Layouts that need different sums of the rows, and the same; an odd number of tiles, and parts of them.
+    let kinds = [(WeightType::Q4K, 48), (WeightType::Q6K, 5), (WeightType::Q8_0, 33), (WeightType::Q4K, 16)];
+    let matrices = kinds.map(|(weight_type, outputs)| packed(weight_type, outputs));
+    let pairs = TYPES.map(|weight_type| (packed(weight_type, 37), packed(weight_type, 37)));
+    for rows in [1, 7, 50] {
+        let values = Random(17).vector(rows * inputs);
+        for instructions in Instructions::available() {
+            let together = multiply_each_with(instructions, &values, &matrices.each_ref());
+            for (matrix, found) in matrices.iter().zip(together) {
+                assert_eq!(found, multiply_with(instructions, &values, matrix), "{:?}", matrix.weight_type);
+            }
+            for (gate, up) in &pairs {
+                let mut wanted = vec![0.0; rows * 37];
+                let [gates, ups] = [gate, up].map(|matrix| multiply_with(instructions, &values, matrix));
+                crate::silu::gate_all(&gates, &ups, &mut wanted);
+                assert_eq!(multiply_gated_with(instructions, &values, gate, up), wanted, "{:?}", gate.weight_type);
+            }
+        }
+    }
+    assert!(multiply_each_with(Instructions::Portable, &[], &[]).is_empty());
 }
 
 #[test]

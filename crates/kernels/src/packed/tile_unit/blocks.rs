@@ -92,8 +92,7 @@ pub(super) unsafe fn sum_tiles<F: Format>(
     sums: &mut [[[f32; TILE]; ROW_BLOCK]; TILES],
 ) {
     sums.iter_mut().for_each(|sums| sums[..part.count].fill([0.0; TILE]));
-    let mut blocks = part.blocks::<F>(0).zip(part.blocks::<F>(1)).map(|(first, second)| [first, second]);
-    let mut next = blocks.next();
+    let tiles = |block: usize| (block < part.blocks()).then(|| [part.block::<F>(0, block), part.block::<F>(1, block)]);
     let mut pending: Option<Pending<'_>> = None;
     let mut turn = 0;
     // SAFETY: the shapes are valid for the unit; sums stay in its registers from one block of instructions to the next, which the
@@ -101,11 +100,11 @@ pub(super) unsafe fn sum_tiles<F: Format>(
     // caller promises the instructions.
     unsafe {
         asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, preserves_flags, readonly));
-        if let Some(bytes) = next {
+        if let Some(bytes) = tiles(0) {
             (0..2 * TILES).for_each(|quarter| room.fill::<F>(0, quarter / 2, quarter % 2, bytes[quarter / 2].0));
         }
-        for (block, rows) in part.rows().enumerate() {
-            next = blocks.next();
+        for block in 0..part.blocks() {
+            let (rows, next) = (part.rows(block), tiles(block + 1));
             // At once: by the step was measured, and slower.
             next.iter().flatten().for_each(|(_, ahead)| (0..STRIPS).for_each(|strip| ahead.ask::<F>(strip)));
             for first in (0..part.count).step_by(ROWS) {
