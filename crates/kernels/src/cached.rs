@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 use crate::math::{largest_magnitude, widened};
-use crate::simd::{Element, F32x8, WIDTH};
+use crate::simd::{COLUMN, Element, F32x8, WIDE, WIDTH, columns};
 
 /// Numbers that share a scale in a cache of bytes, and the bytes that they take: GGML's Q8_0, an f16 and then a signed byte for each.
 const BLOCK: usize = 32;
@@ -16,6 +16,28 @@ pub(crate) trait CacheElement: Copy + Sync {
 
     /// Eight numbers of a head from `first` on, a multiple of eight.
     fn load(head: &[Self], first: usize) -> F32x8;
+
+    /// Eight numbers of each of [`COLUMN`] heads from `first` on, a multiple of eight, as columns.
+    #[inline(always)]
+    fn columns<'a>(head: impl Fn(usize) -> &'a [Self], first: usize, places: &mut [[f32; COLUMN]; WIDTH])
+    where
+        Self: 'a,
+    {
+        columns(|index| Self::load(head(index), first), places);
+    }
+
+    /// All numbers of a head.
+    #[inline(always)]
+    fn widen_all(head: &[Self], places: &mut [f32]) {
+        let (eights, rest) = places.as_chunks_mut::<WIDTH>();
+        let whole = eights.len() * WIDTH;
+        for (index, place) in eights.iter_mut().enumerate() {
+            Self::load(head, index * WIDTH).store(place);
+        }
+        for (place, index) in rest.iter_mut().zip(whole..) {
+            *place = Self::number(head, index);
+        }
+    }
 
     /// One number of a head.
     fn number(head: &[Self], index: usize) -> f32;
@@ -35,6 +57,24 @@ macro_rules! plain {
             #[inline(always)]
             fn load(head: &[Self], first: usize) -> F32x8 {
                 <Self as Element>::load(head[first..].first_chunk().expect("whole vectors are counted"))
+            }
+
+            #[inline(always)]
+            fn columns<'a>(head: impl Fn(usize) -> &'a [Self], first: usize, places: &mut [[f32; COLUMN]; WIDTH]) {
+                let row = |index| head(index)[first..].first_chunk().expect("whole vectors are counted");
+                <Self as Element>::columns(row, places);
+            }
+
+            #[inline(always)]
+            fn widen_all(head: &[Self], places: &mut [f32]) {
+                let (wide, rest) = places.as_chunks_mut::<WIDE>();
+                let (elements, other_elements) = head.as_chunks::<WIDE>();
+                for (element, place) in elements.iter().zip(wide) {
+                    <Self as Element>::load_wide(element).store(place);
+                }
+                for (element, place) in other_elements.iter().zip(rest) {
+                    *place = element.widen();
+                }
             }
 
             #[inline(always)]

@@ -4,6 +4,7 @@
 //! whatever other rows stand beside it; nothing here knows a model, a scheduler or a file. Activations are F32.
 //! A second device goes behind the very same functions: each dispatches on the device of its tensors.
 
+mod aligned;
 mod attention;
 mod batch;
 mod block_copy;

@@ -1,13 +1,20 @@
 //! Root-mean-square normalization of rows, with the residual addition that comes before it.
 
+#![allow(unsafe_code)]
+
+use std::mem::MaybeUninit;
+
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::{KernelError, Result};
 use crate::math::dot;
-use crate::parallel::{DisjointSlice, for_ranges};
+use crate::parallel::{Unwritten, for_ranges};
 use crate::storage::{expect_shape, f32_values, matrix_shape};
 
 const OPERATION: &str = "rms_norm";
+
+/// What a number costs, in multiply-adds.
+const NORM_WORK: usize = 4;
 
 /// What [`rms_norm`] gives back.
 #[derive(Debug, Clone)]
@@ -56,48 +63,61 @@ fn cpu(
     let values = f32_values(&base_storage, base_layout, OPERATION, "base")?;
     let (weight_storage, weight_layout) = weight.storage_and_layout();
     let weights = f32_values(&weight_storage, weight_layout, OPERATION, "weight")?;
-    let mut normed = vec![0f32; rows * width];
-    let outputs = DisjointSlice::new(&mut normed);
-    let work = rows * width * 4;
-    let Some(update) = update else {
-        for_ranges(rows, work, |range| {
-            let (start, length) = (range.start * width, range.len() * width);
-            // SAFETY: each row belongs to one range only.
-            #[allow(unsafe_code)]
-            let outputs = unsafe { outputs.range_mut(start, length) };
-            normalize(&values[start..start + length], weights, epsilon, outputs);
-        });
-        return Ok(Normed { normed: Tensor::from_vec(normed, (rows, width), base.device())?, sum: base.clone() });
-    };
-    let (update_storage, update_layout) = update.storage_and_layout();
-    let updates = f32_values(&update_storage, update_layout, OPERATION, "update")?;
-    let mut summed = vec![0f32; rows * width];
-    let sums = DisjointSlice::new(&mut summed);
-    for_ranges(rows, work, |range| {
-        let (start, length) = (range.start * width, range.len() * width);
-        // SAFETY: each row belongs to one range only.
-        #[allow(unsafe_code)]
-        let (sums, outputs) = unsafe { (sums.range_mut(start, length), outputs.range_mut(start, length)) };
-        let places = start..start + length;
-        for ((sum, update), value) in sums.iter_mut().zip(&updates[places.clone()]).zip(&values[places]) {
-            *sum = update + value;
+    let device = base.device();
+    let tensor = |values: Vec<f32>| Tensor::from_vec(values, (rows, width), device);
+    let mut normed = Unwritten::new(rows * width);
+    let outputs = normed.places();
+    let work = rows * width * NORM_WORK;
+    let sum = match update {
+        None => {
+            for_ranges(rows, work, |range| {
+                for row in range {
+                    // SAFETY: each row belongs to one range only.
+                    let output = unsafe { outputs.range_mut(row * width, width) };
+                    normalize(&values[row * width..][..width], weights, epsilon, output);
+                }
+            });
+            base.clone()
         }
-        normalize(sums, weights, epsilon, outputs);
-    });
-    Ok(Normed {
-        normed: Tensor::from_vec(normed, (rows, width), base.device())?,
-        sum: Tensor::from_vec(summed, (rows, width), base.device())?,
-    })
+        Some(update) => {
+            let (storage, layout) = update.storage_and_layout();
+            let updates = f32_values(&storage, layout, OPERATION, "update")?;
+            let mut sums = Unwritten::new(rows * width);
+            let places = sums.places();
+            for_ranges(rows, work, |range| {
+                for row in range {
+                    let numbers = row * width..(row + 1) * width;
+                    // SAFETY: each row belongs to one range only.
+                    let (sum, output) =
+                        unsafe { (places.range_mut(row * width, width), outputs.range_mut(row * width, width)) };
+                    let sum = add(&values[numbers.clone()], &updates[numbers], sum);
+                    normalize(sum, weights, epsilon, output);
+                }
+            });
+            drop(places);
+            // SAFETY: the ranges are all rows, and each was written whole.
+            tensor(unsafe { sums.written() })?
+        }
+    };
+    drop(outputs);
+    // SAFETY: as above.
+    Ok(Normed { normed: tensor(unsafe { normed.written() })?, sum })
 }
 
-/// Normalizes row after row.
-fn normalize(rows: &[f32], weights: &[f32], epsilon: f32, outputs: &mut [f32]) {
-    let width = weights.len().max(1);
-    for (row, output) in rows.chunks_exact(width).zip(outputs.chunks_exact_mut(width)) {
-        let scale = inverse_root_mean_square(row, epsilon);
-        for ((output, value), weight) in output.iter_mut().zip(row).zip(weights) {
-            *output = value * scale * weight;
-        }
+/// The sum of two rows.
+fn add<'a>(row: &[f32], update: &[f32], places: &'a mut [MaybeUninit<f32>]) -> &'a [f32] {
+    for ((place, value), update) in places.iter_mut().zip(row).zip(update) {
+        place.write(update + value);
+    }
+    // SAFETY: rows are of one length, so each place was written.
+    unsafe { places.assume_init_ref() }
+}
+
+/// Normalizes a row.
+fn normalize(row: &[f32], weights: &[f32], epsilon: f32, places: &mut [MaybeUninit<f32>]) {
+    let scale = inverse_root_mean_square(row, epsilon);
+    for ((place, value), weight) in places.iter_mut().zip(row).zip(weights) {
+        place.write(value * scale * weight);
     }
 }
 

@@ -3,10 +3,10 @@
 
 #![allow(unsafe_code)]
 
-use super::aligned::AlignedBytes;
 use super::format::{Format, Layout};
 use super::instructions::Instructions;
 use super::{BLOCK, STRIP};
+use crate::aligned::AlignedBytes;
 use crate::math::largest_magnitude;
 use crate::parallel::{DisjointSlice, for_ranges};
 

@@ -22,7 +22,6 @@
 //! instructions computed them.
 
 mod activations;
-mod aligned;
 mod format;
 mod instructions;
 mod lanes;
@@ -36,8 +35,8 @@ mod tile_unit;
 mod unpack;
 mod vectors;
 
+use crate::aligned::AlignedBytes;
 use crate::weight::WeightType;
-use aligned::AlignedBytes;
 use format::{Layout, layout_of};
 
 pub(crate) use product::{multiply_each, multiply_gated};

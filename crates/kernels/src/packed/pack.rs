@@ -1,8 +1,8 @@
 //! From the blocks of a file to tiles.
 
-use super::aligned::AlignedBytes;
 use super::format::{Layout, Scales, layout_of};
 use super::{BLOCK, Packed, STRIP, TILE};
+use crate::aligned::AlignedBytes;
 use crate::parallel::{DisjointSlice, for_ranges};
 use crate::weight::WeightType;
 

@@ -9,8 +9,12 @@ use super::{OPERATION, Projections};
 use crate::batch::PagedBatch;
 use crate::cached::CacheElement;
 use crate::error::Result;
+use crate::parallel::{DisjointSlice, for_ranges};
 use crate::rms_norm::inverse_root_mean_square;
-use crate::storage::{contiguous_range, element_type, f32_values};
+use crate::storage::{contiguous_range, element_type, f32_values, matrix_shape};
+
+/// What turning a number costs, in multiply-adds.
+const ROTATION_WORK: usize = 4;
 
 /// See [`rope_kv_write`](super::rope_kv_write), which checked the shapes.
 pub(super) fn rope_kv_write(
@@ -52,7 +56,7 @@ fn rotated(
     head_dim: usize,
     argument: &'static str,
 ) -> Result<Vec<f32>> {
-    let width = rows.dims()[1];
+    let (count, width) = matrix_shape(rows, OPERATION, argument)?;
     let (storage, layout) = rows.storage_and_layout();
     let mut values = biased(f32_values(&storage, layout, OPERATION, argument)?, bias)?.into_owned();
     if let Some((weight, epsilon)) = norm {
@@ -65,11 +69,15 @@ fn rotated(
             }
         }
     }
-    for (row, heads) in values.chunks_exact_mut(width.max(1)).enumerate() {
-        for head in heads.chunks_exact_mut(head_dim.max(1)) {
-            angles.rotate(row, head);
+    let rows = DisjointSlice::new(&mut values);
+    for_ranges(count, count * width * ROTATION_WORK, |range| {
+        for row in range {
+            // SAFETY: each row belongs to one range only.
+            #[allow(unsafe_code)]
+            let heads = unsafe { rows.range_mut(row * width, width) };
+            heads.chunks_exact_mut(head_dim.max(1)).for_each(|head| angles.rotate(row, head));
         }
-    }
+    });
     Ok(values)
 }
 

@@ -198,11 +198,28 @@ impl HostAngles {
     pub(super) fn rotate(&self, row: usize, head: &mut [f32]) {
         let cosines = &self.cosines[row * self.pairs..(row + 1) * self.pairs];
         let sines = &self.sines[row * self.pairs..(row + 1) * self.pairs];
-        for (pair, (cosine, sine)) in cosines.iter().zip(sines).enumerate() {
-            let [first, second] = self.order.dimensions(pair, self.pairs);
-            let (even, odd) = (head[first], head[second]);
-            head[first] = multiply_add(even, *cosine, -(odd * sine));
-            head[second] = multiply_add(even, *sine, odd * cosine);
+        let angles = cosines.iter().zip(sines);
+        // Loops of their own, which the compiler turns into vectors.
+        match self.order {
+            RopePairs::Neighbours => {
+                for ([first, second], angle) in head.as_chunks_mut().0.iter_mut().zip(angles) {
+                    rotate_pair(first, second, angle);
+                }
+            }
+            RopePairs::Halves => {
+                let (firsts, rest) = head.split_at_mut(self.pairs);
+                for ((first, second), angle) in firsts.iter_mut().zip(rest).zip(angles) {
+                    rotate_pair(first, second, angle);
+                }
+            }
         }
     }
+}
+
+/// Turns a pair by an angle of which these are the cosine and the sine.
+#[inline(always)]
+fn rotate_pair(first: &mut f32, second: &mut f32, (cosine, sine): (&f32, &f32)) {
+    let (x, y) = (*first, *second);
+    *first = multiply_add(x, *cosine, -(y * sine));
+    *second = multiply_add(x, *sine, y * cosine);
 }

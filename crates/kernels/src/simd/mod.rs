@@ -20,10 +20,12 @@ mod portable;
 )))]
 pub(crate) use portable::F32x8;
 
+mod columns;
 mod wide;
 
 use half::{bf16, f16};
 
+pub(crate) use columns::{ROWS as COLUMN, columns};
 pub(crate) use wide::{F32x16, WIDE};
 
 /// Floats in a vector.
@@ -81,8 +83,24 @@ pub(crate) trait Element: Copy + Sync {
     /// Eight elements, exactly.
     fn load(from: &[Self; WIDTH]) -> F32x8;
 
+    /// Sixteen elements, exactly.
+    #[inline(always)]
+    fn load_wide(from: &[Self; WIDE]) -> F32x16 {
+        let (halves, _) = from.as_chunks::<WIDTH>();
+        F32x16::join([Self::load(&halves[0]), Self::load(&halves[1])])
+    }
+
     /// One element, exactly.
     fn widen(self) -> f32;
+
+    /// Eight elements of each of [`COLUMN`] rows as columns of floats, exactly.
+    #[inline(always)]
+    fn columns<'a>(row: impl Fn(usize) -> &'a [Self; WIDTH], places: &mut [[f32; COLUMN]; WIDTH])
+    where
+        Self: 'a,
+    {
+        columns(|index| Self::load(row(index)), places);
+    }
 }
 
 impl Element for f32 {
@@ -98,6 +116,18 @@ impl Element for f32 {
 }
 
 impl Element for f16 {
+    #[cfg(all(target_arch = "x86_64", target_feature = "avx512f"))]
+    #[inline(always)]
+    fn load_wide(from: &[Self; WIDE]) -> F32x16 {
+        F32x16::load_f16(from)
+    }
+
+    #[cfg(all(target_arch = "x86_64", target_feature = "avx512f", target_feature = "avx512bw"))]
+    #[inline(always)]
+    fn columns<'a>(row: impl Fn(usize) -> &'a [Self; WIDTH], places: &mut [[f32; COLUMN]; WIDTH]) {
+        columns::halves::columns(row, places);
+    }
+
     #[inline(always)]
     fn load(from: &[Self; WIDTH]) -> F32x8 {
         F32x8::load_f16(from)
@@ -110,6 +140,12 @@ impl Element for f16 {
 }
 
 impl Element for bf16 {
+    #[cfg(all(target_arch = "x86_64", target_feature = "avx512f", target_feature = "avx512bw"))]
+    #[inline(always)]
+    fn columns<'a>(row: impl Fn(usize) -> &'a [Self; WIDTH], places: &mut [[f32; COLUMN]; WIDTH]) {
+        columns::halves::columns(row, places);
+    }
+
     #[inline(always)]
     fn load(from: &[Self; WIDTH]) -> F32x8 {
         F32x8::load_bf16(from)

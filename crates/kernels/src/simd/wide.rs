@@ -4,7 +4,10 @@
 #![allow(unsafe_code)]
 
 #[cfg(all(target_arch = "x86_64", target_feature = "avx512f"))]
-use std::arch::x86_64::{__m512, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_storeu_ps};
+use std::arch::x86_64::{
+    __m512, _mm256_loadu_si256, _mm512_cvtph_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps,
+    _mm512_storeu_ps,
+};
 
 use super::{F32x8, WIDTH};
 
@@ -28,6 +31,12 @@ impl F32x16 {
     pub(crate) fn load(from: &[f32; WIDE]) -> Self {
         // SAFETY: as above, and there are sixteen floats.
         Self(unsafe { _mm512_loadu_ps(from.as_ptr()) })
+    }
+
+    #[inline(always)]
+    pub(crate) fn load_f16(from: &[half::f16; WIDE]) -> Self {
+        // SAFETY: as above, and there are sixteen halves.
+        Self(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.as_ptr().cast())) })
     }
 
     #[inline(always)]
@@ -87,6 +96,16 @@ impl F32x16 {
 }
 
 impl F32x16 {
+    /// The first eight, then the last eight.
+    #[inline(always)]
+    pub(crate) fn join(halves: [F32x8; 2]) -> Self {
+        let mut values = [0f32; WIDE];
+        for (place, half) in values.as_chunks_mut().0.iter_mut().zip(halves) {
+            half.store(place);
+        }
+        Self::load(&values)
+    }
+
     /// The first eight and the last eight.
     #[inline(always)]
     pub(crate) fn halves(self) -> [F32x8; 2] {

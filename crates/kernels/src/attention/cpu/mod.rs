@@ -4,14 +4,21 @@
 mod bands;
 mod scratch;
 
+use std::cell::RefCell;
+use std::ops::Range;
+
 use crate::batch::PagedBatch;
 use crate::cached::CacheElement;
-use crate::parallel::{DisjointSlice, for_ranges, threads};
+use crate::parallel::{Unwritten, for_ranges, threads};
+use crate::simd::COLUMN;
 use bands::{Band, RowTile, bands};
 use scratch::Scratch;
 
 /// Positions of one tile of keys. Part of the arithmetic: changing it changes the last bits of every result.
 const KEY_TILE: usize = 32;
+
+// Whose keys become columns at once.
+const _: () = assert!(KEY_TILE == COLUMN);
 
 /// How heads are laid out.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +29,13 @@ pub(super) struct Heads {
     pub(super) group: usize,
     /// Length of one head.
     pub(super) head_dim: usize,
+}
+
+impl Heads {
+    /// Numbers of a row.
+    fn width(self) -> usize {
+        self.kv_heads * self.group * self.head_dim
+    }
 }
 
 /// Attention of all rows, each over at most `window` keys; `queries` is `[rows, kv_heads * group * head_dim]` and so is the result.
@@ -44,21 +58,22 @@ fn attend_bands<T: CacheElement>(
     heads: Heads,
     bands: &[Band<'_>],
 ) -> Vec<f32> {
-    let mut output = vec![0f32; queries.len()];
-    let shared = DisjointSlice::new(&mut output);
+    assert_eq!(bands.iter().map(Band::rows).sum::<usize>() * heads.width(), queries.len(), "bands have all rows");
+    let mut output = Unwritten::new(queries.len());
+    let shared = output.places();
     let work: usize = bands.iter().map(Band::work).sum();
     let rows = bands.iter().map(Band::rows).max().unwrap_or(0);
     let head_width = heads.group * heads.head_dim;
-    let width = heads.kv_heads * head_width;
-    for_ranges(bands.len() * heads.kv_heads, work.saturating_mul(2 * width), |range| {
-        let mut scratch = Scratch::new(heads, rows);
+    let width = heads.width();
+    let compute = |range: Range<usize>, scratch: &mut Scratch| {
+        scratch.fit(heads, rows);
         for item in range {
             let (band, kv_head) = (&bands[item / heads.kv_heads], item % heads.kv_heads);
             let cache = CacheView { keys, values, batch, heads, kv_head };
             let all_rows = band.tiles.iter().flat_map(|tile| tile.first_row..tile.first_row + tile.rows);
             let places = all_rows.map(|row| row * width + kv_head * head_width);
             scratch.begin(band, places.clone().map(|start| &queries[start..start + head_width]));
-            attend_band(&mut scratch, band, &cache);
+            attend_band(scratch, band, &cache);
             for (row, start) in places.enumerate() {
                 // SAFETY: each pair of row and key head belongs to one item only, and an item to one thread.
                 #[allow(unsafe_code)]
@@ -66,8 +81,22 @@ fn attend_bands<T: CacheElement>(
                 scratch.finish_row(row, place);
             }
         }
+    };
+    let items = bands.len() * heads.kv_heads;
+    for_ranges(items, work.saturating_mul(2 * width), |range| {
+        SCRATCH.with_borrow_mut(|scratch| compute(range, scratch))
     });
-    output
+    drop(shared);
+    // SAFETY: the bands have every row once, and the items every key head of each.
+    #[allow(unsafe_code)]
+    unsafe {
+        output.written()
+    }
+}
+
+thread_local! {
+    /// Kept from step to step.
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
 }
 
 /// Takes in the keys that all rows of the band have in common, then those of each tile.
@@ -76,14 +105,15 @@ fn attend_band<T: CacheElement>(scratch: &mut Scratch, band: &Band<'_>, cache: &
     let first = |tile: &RowTile<'_>| tile.all_visible().start / KEY_TILE * KEY_TILE;
     let begin = band.tiles.iter().map(first).min().unwrap_or(0);
     for position in (begin..band.common).step_by(KEY_TILE) {
-        scratch.load(cache, &band.tiles[0], position, KEY_TILE);
+        scratch.load(cache, &cache.starts(&band.tiles[0], position, KEY_TILE), KEY_TILE);
         scratch.take_in(position, 0..band.rows());
     }
     let mut row = 0;
     for tile in &band.tiles {
         let end = tile.all_visible().end;
         for position in (first(tile).max(band.common)..end).step_by(KEY_TILE) {
-            scratch.load(cache, tile, position, KEY_TILE.min(end - position));
+            let count = KEY_TILE.min(end - position);
+            scratch.load(cache, &cache.starts(tile, position, count), count);
             scratch.take_in(position, row..row + tile.rows);
         }
         row += tile.rows;
@@ -105,15 +135,18 @@ impl<T: CacheElement> CacheView<'_, T> {
     fn starts(&self, tile: &RowTile<'_>, first: usize, count: usize) -> [usize; KEY_TILE] {
         let table = &self.batch.block_tables[tile.sequence.blocks.clone()];
         let (block_size, head) = (self.batch.block_size, T::elements(self.heads.head_dim));
+        let slot = self.heads.kv_heads * head;
+        let begin = |block: usize| table[block] as usize * block_size * slot + self.kv_head * head;
         let (mut block, mut offset) = (first / block_size, first % block_size);
+        let mut next = begin(block) + offset * slot;
         let mut starts = [0; KEY_TILE];
         for (index, start) in starts.iter_mut().enumerate() {
-            let slot = table[block] as usize * block_size + offset;
-            *start = (slot * self.heads.kv_heads + self.kv_head) * head;
+            *start = next;
             if index + 1 < count {
-                offset += 1;
+                (offset, next) = (offset + 1, next + slot);
                 if offset == block_size {
                     (block, offset) = (block + 1, 0);
+                    next = begin(block);
                 }
             }
         }

@@ -1,9 +1,11 @@
 //! What a thread works on: the rows of a band, one key head, and the tile of keys that is taken in.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::bands::{Band, RowTile};
+use super::bands::Band;
 use super::{CacheView, Heads, KEY_TILE};
+use crate::aligned::AlignedFloats;
 use crate::cached::CacheElement;
 use crate::math::multiply_add;
 use crate::simd::{F32x8, F32x16, WIDE, WIDTH};
@@ -23,32 +25,50 @@ pub(super) struct Scratch {
     /// Of each row, the positions that it sees.
     visible: Vec<Range<usize>>,
     /// Scaled queries `[lanes / LANES, head_dim, LANES]`.
-    queries: Vec<f32>,
+    queries: AlignedFloats,
     /// Weighted sums of values `[lanes, head_dim]`.
-    sums: Vec<f32>,
+    sums: AlignedFloats,
     /// The largest score of each lane so far.
     maxima: Vec<f32>,
     /// The sum of exponentials of each lane so far.
     weights: Vec<f32>,
     /// A tile of keys, transposed: `[head_dim, KEY_TILE]`, so that the scores of a tile are a few vectors.
-    keys: Vec<f32>,
+    keys: AlignedFloats,
     /// A tile of values `[KEY_TILE, head_dim]`.
-    values: Vec<f32>,
+    values: AlignedFloats,
 }
 
 impl Scratch {
-    /// For bands of at most so many rows.
-    pub(super) fn new(heads: Heads, rows: usize) -> Self {
-        let lanes = (rows * heads.group).next_multiple_of(LANES);
+    /// Without room.
+    pub(super) fn new() -> Self {
+        let none = || AlignedFloats::new(0);
         Self {
-            heads,
-            visible: Vec::with_capacity(rows),
-            queries: vec![0.0; lanes * heads.head_dim],
-            sums: vec![0.0; lanes * heads.head_dim],
-            maxima: vec![0.0; lanes],
-            weights: vec![0.0; lanes],
-            keys: vec![0.0; heads.head_dim * KEY_TILE],
-            values: vec![0.0; heads.head_dim * KEY_TILE],
+            heads: Heads { kv_heads: 0, group: 0, head_dim: 0 },
+            visible: Vec::new(),
+            queries: none(),
+            sums: none(),
+            maxima: Vec::new(),
+            weights: Vec::new(),
+            keys: none(),
+            values: none(),
+        }
+    }
+
+    /// Makes room for bands of at most so many rows, where there is less.
+    pub(super) fn fit(&mut self, heads: Heads, rows: usize) {
+        let lanes = (rows * heads.group).next_multiple_of(LANES);
+        let fit = |floats: &mut AlignedFloats, count: usize| {
+            if floats.len() < count {
+                *floats = AlignedFloats::new(count);
+            }
+        };
+        self.heads = heads;
+        fit(&mut self.queries, lanes * heads.head_dim);
+        fit(&mut self.sums, lanes * heads.head_dim);
+        fit(&mut self.keys, heads.head_dim * KEY_TILE);
+        fit(&mut self.values, heads.head_dim * KEY_TILE);
+        for per_lane in [&mut self.maxima, &mut self.weights] {
+            per_lane.resize(lanes.max(per_lane.len()), 0.0);
         }
     }
 
@@ -70,42 +90,22 @@ impl Scratch {
         self.weights[..lanes].fill(0.0);
     }
 
-    /// Converts `count` keys and values from position `first` on; keys behind them get numbers that are never used.
-    pub(super) fn load<T: CacheElement>(
-        &mut self,
-        cache: &CacheView<'_, T>,
-        tile: &RowTile<'_>,
-        first: usize,
-        count: usize,
-    ) {
+    /// Converts the first `count` of the keys and values that begin there; keys behind them get numbers that are never used.
+    pub(super) fn load<T: CacheElement>(&mut self, cache: &CacheView<'_, T>, starts: &[usize; KEY_TILE], count: usize) {
         let head_dim = self.heads.head_dim;
         let elements = T::elements(head_dim);
-        let starts = cache.starts(tile, first, count);
         let whole = head_dim / WIDTH * WIDTH;
-        for (octet, starts) in starts.as_chunks::<WIDTH>().0.iter().enumerate().take(count.div_ceil(WIDTH)) {
-            let keys = starts.map(|start| &cache.keys[start..start + elements]);
-            for dim in (0..whole).step_by(WIDTH) {
-                let rows = keys.map(|key| T::load(key, dim));
-                for (column, keys) in F32x8::transpose(rows).into_iter().enumerate() {
-                    let place = (dim + column) * KEY_TILE + octet * WIDTH;
-                    keys.store(self.keys[place..].first_chunk_mut().expect("a column has room for a tile"));
-                }
-            }
-            for dim in whole..head_dim {
-                for (offset, key) in keys.iter().enumerate() {
-                    self.keys[dim * KEY_TILE + octet * WIDTH + offset] = T::number(key, dim);
-                }
-            }
+        let key = |index: usize| &cache.keys[starts[index]..starts[index] + elements];
+        let (columns, _) = self.keys.as_chunks_mut::<KEY_TILE>();
+        let (eights, rest) = columns[..head_dim].as_chunks_mut::<WIDTH>();
+        for (index, places) in eights.iter_mut().enumerate() {
+            T::columns(key, index * WIDTH, places);
         }
-        for (start, place) in starts.into_iter().zip(self.values.chunks_exact_mut(head_dim)).take(count) {
-            let value = &cache.values[start..start + elements];
-            let (places, rest) = place.as_chunks_mut::<WIDTH>();
-            for (index, place) in places.iter_mut().enumerate() {
-                T::load(value, index * WIDTH).store(place);
-            }
-            for (place, index) in rest.iter_mut().zip(whole..) {
-                *place = T::number(value, index);
-            }
+        for (dim, place) in (whole..).zip(rest) {
+            *place = std::array::from_fn(|index| T::number(key(index), dim));
+        }
+        for (&start, place) in starts.iter().zip(self.values.chunks_exact_mut(head_dim)).take(count) {
+            T::widen_all(&cache.values[start..start + elements], place);
         }
     }
 
@@ -186,13 +186,13 @@ impl Scratch {
     }
 
     /// The result of a row.
-    pub(super) fn finish_row(&self, row: usize, place: &mut [f32]) {
+    pub(super) fn finish_row(&self, row: usize, place: &mut [MaybeUninit<f32>]) {
         let Heads { group, head_dim, .. } = self.heads;
         for (head, place) in place.chunks_exact_mut(head_dim).enumerate() {
             let lane = row * group + head;
             let inverse = 1.0 / self.weights[lane];
             for (place, sum) in place.iter_mut().zip(&self.sums[lane * head_dim..(lane + 1) * head_dim]) {
-                *place = sum * inverse;
+                place.write(sum * inverse);
             }
         }
     }

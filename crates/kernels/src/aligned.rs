@@ -1,6 +1,8 @@
-//! Bytes that begin at a cache line, so that no vector crosses one where the layout does not make it.
+//! Bytes and floats that begin at a cache line, so that no vector crosses one where the layout does not make it.
 
 #![allow(unsafe_code)]
+
+use std::ops::{Deref, DerefMut};
 
 use memmap2::MmapMut;
 
@@ -8,7 +10,7 @@ use memmap2::MmapMut;
 const HUGE_PAGE: usize = 2 << 20;
 
 /// Zeros at first.
-pub(super) struct AlignedBytes {
+pub(crate) struct AlignedBytes {
     storage: Storage,
     length: usize,
 }
@@ -25,13 +27,13 @@ struct Line([u8; 64]);
 
 impl AlignedBytes {
     /// From the allocator: for what is soon given back.
-    pub(super) fn short_lived(length: usize) -> Self {
+    pub(crate) fn short_lived(length: usize) -> Self {
         Self { storage: Storage::Lines(vec![Line([0; 64]); length.div_ceil(64)]), length }
     }
 
     /// From the system, in huge pages if it has them: reading weights once in each step, the processor would look up as many small
     /// ones as its tables cannot hold.
-    pub(super) fn long_lived(length: usize) -> Self {
+    pub(crate) fn long_lived(length: usize) -> Self {
         if length < HUGE_PAGE {
             return Self::short_lived(length);
         }
@@ -49,23 +51,49 @@ impl AlignedBytes {
         }
     }
 
-    pub(super) fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         // SAFETY: there are `length` initialized bytes: lines have no padding, and pages are zeros at first.
         unsafe { std::slice::from_raw_parts(self.start(), self.length) }
     }
 
-    pub(super) fn as_signed(&self) -> &[i8] {
+    pub(crate) fn as_signed(&self) -> &[i8] {
         // SAFETY: as above; every byte is a signed one, too.
         unsafe { std::slice::from_raw_parts(self.start().cast::<i8>(), self.length) }
     }
 
-    pub(super) fn as_mut_slice(&mut self) -> &mut [u8] {
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
         let start = match &mut self.storage {
             Storage::Lines(lines) => lines.as_mut_ptr().cast(),
             Storage::Pages(pages) => pages.as_mut_ptr(),
         };
         // SAFETY: as above, and the borrow of `self` is exclusive.
         unsafe { std::slice::from_raw_parts_mut(start, self.length) }
+    }
+}
+
+/// Floats, zeros at first, from the allocator.
+pub(crate) struct AlignedFloats(AlignedBytes);
+
+impl AlignedFloats {
+    pub(crate) fn new(count: usize) -> Self {
+        Self(AlignedBytes::short_lived(count * size_of::<f32>()))
+    }
+}
+
+impl Deref for AlignedFloats {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: as many initialized floats as there are bytes for, at the beginning of a line; all bits are a float's.
+        unsafe { std::slice::from_raw_parts(self.0.start().cast(), self.0.length / size_of::<f32>()) }
+    }
+}
+
+impl DerefMut for AlignedFloats {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        let floats = self.0.length / size_of::<f32>();
+        // SAFETY: as above, and the borrow of `self` is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_slice().as_mut_ptr().cast(), floats) }
     }
 }
 
@@ -90,5 +118,9 @@ mod tests {
             bytes.as_mut_slice().fill(0xff);
             assert!(bytes.as_signed().iter().all(|byte| *byte == -1));
         }
+        let mut floats = AlignedFloats::new(17);
+        assert!(floats.as_ptr().addr().is_multiple_of(64) && *floats == [0.0; 17]);
+        floats[16] = 1.5;
+        assert_eq!((floats.len(), floats[15], floats[16]), (17, 0.0, 1.5));
     }
 }
