@@ -78,6 +78,18 @@ impl Packed {
         self.outputs.div_ceil(TILE)
     }
 
+    /// Pairs of tiles, which are computed together.
+    fn pairs(&self) -> usize {
+        self.tiles().div_ceil(2)
+    }
+
+    /// The tiles of a pair: of each half of the matrix one. Behind a tile stands that of the next pair, which is right to be asked for
+    /// meanwhile; behind the tile of a neighbour would stand what was just read.
+    fn pair(&self, index: usize) -> [Option<usize>; 2] {
+        let second = index + self.pairs();
+        [Some(index), (second < self.tiles()).then_some(second)]
+    }
+
     /// One tile: its blocks, one behind the other.
     fn tile(&self, index: usize) -> &[u8] {
         let length = self.layout.tile_bytes(self.inputs);

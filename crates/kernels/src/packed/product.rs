@@ -42,7 +42,7 @@ pub(super) fn multiply_each_with(instructions: Instructions, values: &[f32], mat
     for (&matrix, product) in matrices.iter().zip(&mut products) {
         assert_eq!(matrix.inputs, inputs, "matrices multiply the same rows");
         parts.push((items, matrix, Rows::new(instructions, &rounded, matrix), product.places()));
-        items += matrix.tiles().div_ceil(TILES);
+        items += matrix.pairs();
         cost += values.len() * matrix.outputs;
     }
     for_ranges(items, cost, |range| {
@@ -50,12 +50,12 @@ pub(super) fn multiply_each_with(instructions: Instructions, values: &[f32], mat
             for item in range {
                 let part = parts.iter().rfind(|(first_item, ..)| *first_item <= item);
                 let (first_item, matrix, rows, places) = part.expect("the first begins at 0");
-                let first = (item - first_item) * TILES;
-                let count = TILES.min(matrix.tiles() - first);
-                let tiles = std::array::from_fn(|at| matrix.tile(first + at.min(count - 1)));
-                rows.multiply(tiles, count, work, |row, sums| {
-                    for (at, sums) in sums.iter().enumerate().take(count) {
-                        let (output, width) = ((first + at) * TILE, TILE.min(matrix.outputs - (first + at) * TILE));
+                let tiles = matrix.pair(item - first_item);
+                let bytes = tiles.clone().map(|tile| matrix.tile(tile.unwrap_or(item - first_item)));
+                let count = tiles.iter().flatten().count();
+                rows.multiply(bytes, count, work, |row, sums| {
+                    for (sums, tile) in sums.iter().zip(tiles.iter().flatten()) {
+                        let (output, width) = (tile * TILE, TILE.min(matrix.outputs - tile * TILE));
                         // SAFETY: each pair of row and tile belongs to one item only, and an item to one thread.
                         let place = unsafe { places.range_mut(row * matrix.outputs + output, width) };
                         place.write_copy_of_slice(&sums[..width]);
