@@ -5,7 +5,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use half::f16;
 
 use candle_core::{DType, Device, Tensor};
-use sconce_kernels::{PagedBatch, PagedBatchParts, paged_attention};
+use sconce_kernels::checks::{BatchArrays, CacheShape, Member};
+use sconce_kernels::{PagedBatch, paged_attention};
 
 const KV_HEADS: usize = 4;
 const GROUP: usize = 8;
@@ -14,31 +15,15 @@ const BLOCK: usize = 32;
 
 /// `sequences` times `rows` new tokens, the last of which sees `keys` keys. They have the first `common` of their keys in common.
 fn batch(sequences: usize, rows: usize, keys: usize, common: usize) -> PagedBatch {
-    let blocks_each = keys.div_ceil(BLOCK);
-    let (mut positions, mut slots, mut tables) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut cu_rows, mut cu_blocks) = (vec![0u32], vec![0u32]);
-    for sequence in 0..sequences {
-        let block = |position: usize| {
-            let owner = if position < common { 0 } else { sequence };
-            (owner * blocks_each + position / BLOCK) as u32
-        };
-        for position in keys - rows..keys {
-            positions.push(position as u32);
-            slots.push(block(position) * BLOCK as u32 + (position % BLOCK) as u32);
-        }
-        tables.extend((0..blocks_each).map(|index| block(index * BLOCK)));
-        cu_rows.push(positions.len() as u32);
-        cu_blocks.push(tables.len() as u32);
-    }
-    let parts = PagedBatchParts {
-        positions: &positions,
-        slot_mapping: &slots,
-        cu_seqlens_q: &cu_rows,
-        seq_lens_k: &vec![keys as u32; sequences],
-        block_tables: &tables,
-        cu_blocks: &cu_blocks,
+    let each = keys.div_ceil(BLOCK);
+    let member = |sequence: usize| {
+        let owner = |block: usize| if block * BLOCK < common { 0 } else { sequence };
+        Member { rows, keys, blocks: (0..each).map(|block| (owner(block) * each + block) as u32).collect() }
     };
-    PagedBatch::new(parts, sequences * blocks_each, BLOCK).expect("a valid batch")
+    let members: Vec<Member> = (0..sequences).map(member).collect();
+    let num_blocks = sequences * each;
+    let shape = CacheShape { num_blocks, block_size: BLOCK, kv_heads: KV_HEADS, head_dim: HEAD_DIM };
+    BatchArrays::new(&members, BLOCK).batch(shape).expect("a valid batch")
 }
 
 fn numbers(count: usize) -> Vec<f32> {

@@ -7,6 +7,9 @@ use crate::simd::{F32x8, WIDTH};
 /// balanced tree. It is the same on every machine, whatever its vector width.
 pub(crate) const LANES: usize = 2 * WIDTH;
 
+/// 1.5 * 2^23: adding it rounds a small float to an integer held in the low bits, halves to even.
+pub(crate) const ROUNDER: f32 = 12_582_912.0;
+
 /// `a * b + c`, fused where the target has it in hardware.
 ///
 /// Without the hardware instruction a fused product would be a call into the C library, hundreds of times slower.

@@ -7,7 +7,7 @@ use super::format::{Format, Layout};
 use super::instructions::Instructions;
 use super::{BLOCK, STRIP};
 use crate::aligned::AlignedBytes;
-use crate::math::largest_magnitude;
+use crate::math::{ROUNDER, largest_magnitude};
 use crate::parallel::{DisjointSlice, for_ranges};
 
 /// What rounding a number costs, in multiply-adds.
@@ -256,8 +256,6 @@ fn sum_of<const COUNT: usize>(rounded: &[u8; COUNT]) -> i16 {
 /// or infinite makes the scale no number, so that it shows in the product.
 #[inline(always)]
 fn round(block: &[f32], place: &mut [u8]) -> f32 {
-    /// 1.5 * 2^23: adding it rounds a small float to an integer held in the low bits.
-    const ROUNDER: f32 = 12_582_912.0;
     let largest = largest_magnitude(block);
     if !largest.is_finite() {
         return f32::NAN;

@@ -25,6 +25,8 @@ mod wide;
 
 use half::{bf16, f16};
 
+use crate::math::ROUNDER;
+
 pub(crate) use columns::{ROWS as COLUMN, columns};
 pub(crate) use wide::{F32x16, WIDE};
 
@@ -38,8 +40,6 @@ impl F32x8 {
     /// Range reduction to `[-ln 2 / 2, ln 2 / 2]` and a polynomial of degree 6 (its Taylor terms).
     #[inline(always)]
     pub(crate) fn exp(self) -> Self {
-        // 1.5 * 2^23: adding it rounds a small float to an integer held in the low bits.
-        const ROUNDER: f32 = 12_582_912.0;
         // ln 2 in two parts, the first short enough that its product with an exponent is exact.
         const LN2_HIGH: f32 = 0.693_359_4;
         const LN2_LOW: f32 = -2.121_944_4e-4;

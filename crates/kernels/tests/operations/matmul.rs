@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use sconce_kernels::checks::Random;
-use sconce_kernels::{Indices, Weight, WeightType, embedding, quant_matmul};
+use sconce_kernels::{Indices, Weight, WeightType, embedding, gated_matmul, quant_matmul, quant_matmul_each, silu_mul};
 
 fn matrix(random: &mut Random, rows: usize, columns: usize) -> Tensor {
     Tensor::from_vec(random.vector(rows * columns), (rows, columns), &Device::Cpu).expect("a tensor")
@@ -74,6 +74,43 @@ fn weights_come_from_bytes_at_any_address() {
         let uneven = Weight::from_bytes(&[0; 72], weight_type, 1, inputs, &Device::Cpu);
         assert!(uneven.is_err_and(|error| error.to_string().contains(&format!("a multiple of {multiple}"))));
     }
+}
+
+#[test]
+fn several_products_of_the_same_rows_are_those_of_each_weight() {
+    let mut random = Random(7);
+    let [packed, other, plain, slow] = [WeightType::Q4K, WeightType::Q8_0, WeightType::F16, WeightType::Q2K]
+        .map(|kind| [(); 2].map(|()| Weight::quantize(&matrix(&mut random, 35, 512), kind).expect("a weight")));
+    let bits = |tensor: &Tensor| -> Vec<u32> { values(tensor).iter().map(|value| value.to_bits()).collect() };
+    for rows in [0, 1, 9] {
+        let rows = matrix(&mut random, rows, 512);
+        let product = |weight: &Weight| quant_matmul(&rows, weight).expect("fitting shapes");
+        for weights in [[&packed[0], &other[0], &packed[1]], [&packed[0], &plain[0], &other[1]], [&slow[0]; 3]] {
+            let found = quant_matmul_each(&rows, weights).expect("fitting shapes");
+            for (found, weight) in found.iter().zip(weights) {
+                assert_eq!(bits(found), bits(&product(weight)));
+                assert_eq!(found.dims(), [rows.dims()[0], 35]);
+            }
+        }
+        // Packed alike, packed in two ways, and not packed.
+        for [gate, up] in
+            [[&packed[0], &packed[1]], [&packed[0], &other[0]], [&plain[0], &plain[1]], [&slow[0], &other[0]]]
+        {
+            let found = gated_matmul(&rows, gate, up).expect("fitting shapes");
+            let wanted = silu_mul(&product(gate), &product(up)).expect("one shape");
+            assert_eq!((found.dims(), bits(&found)), (wanted.dims(), bits(&wanted)));
+        }
+    }
+    let narrow = Weight::quantize(&matrix(&mut random, 35, 256), WeightType::Q4K).expect("a weight");
+    let rows = matrix(&mut random, 2, 512);
+    for message in [
+        quant_matmul_each(&rows, [&packed[0], &narrow]).map_or_else(|error| error.to_string(), |_| String::new()),
+        gated_matmul(&rows, &packed[0], &narrow).map_or_else(|error| error.to_string(), |_| String::new()),
+    ] {
+        assert!(message.contains("expected [rows, 256]"), "{message}");
+    }
+    let short = Weight::quantize(&matrix(&mut random, 16, 512), WeightType::Q4K).expect("a weight");
+    assert!(gated_matmul(&rows, &packed[0], &short).is_err(), "outputs of two lengths");
 }
 
 #[test]
