@@ -36,6 +36,8 @@ fn each_bad_file_is_refused_with_a_word_about_it() {
     let data = tempfile::tempdir().expect("a folder");
     let good = std::fs::read(tiny_model(data.path())).expect("a model");
     let path = data.path();
+    let nowhere = words(&run(path, &["serve", "--port", "0", "--model", "/nowhere/at/all.gguf"]));
+    assert!(nowhere.contains("no file or folder /nowhere/at/all.gguf") && nowhere.contains("sconce pull"), "{nowhere}");
     refuse(path, "empty.gguf", b"", &[]);
     refuse(path, "text.gguf", b"this is a letter, not a model, however long it may go on", &["GGUF"]);
     refuse(path, "header.gguf", &good[..200], &[]);

@@ -81,6 +81,22 @@ fn ask_answers_with_citations_and_says_when_the_documents_do_not_tell() {
 }
 
 #[test]
+fn ask_says_when_there_is_nothing_to_ask() {
+    let data = tempfile::tempdir().expect("a folder");
+    let [none, empty] = ["none", "empty"].map(|name| data.path().join(name));
+    let folder = none.to_str().expect("UTF-8");
+    let refused = run(data.path(), &["ask", "--data-dir", folder, "What does a falconer do?"]);
+    assert!(!refused.status.success() && words(&refused).contains("there is no data folder"), "{}", words(&refused));
+    assert!(!none.exists(), "a mistyped folder is not made");
+    std::fs::create_dir(&empty).expect("a folder");
+    // Nothing is read, but the store is there.
+    let folder = empty.to_str().expect("UTF-8");
+    assert!(!run(data.path(), &["ingest", folder, "--store", "roles"]).status.success());
+    let refused = run(data.path(), &["ask", "--store", "roles", "What does a falconer do?"]);
+    assert!(!refused.status.success() && words(&refused).contains("\"roles\" is empty"), "{}", words(&refused));
+}
+
+#[test]
 fn a_folder_is_ingested_once_and_its_faults_are_named() {
     let data = tempfile::tempdir().expect("a folder");
     let roles = tempfile::tempdir().expect("a folder");

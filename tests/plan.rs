@@ -35,6 +35,8 @@ fn the_numbers_follow_from_the_header() {
     let short = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/model/tests/data/goldens/llama-tied.gguf");
     let refused = run(data.path(), &["plan", short, "--devices", "cpu", "--kv-cache-dtype", "q8_0"]);
     assert!(!refused.status.success() && words(&refused).contains("heads of 16 numbers"), "{}", words(&refused));
+    let refused = run(data.path(), &["plan", model, "--devices", "cpu", "--dtype", "bf16"]);
+    assert!(!refused.status.success() && words(&refused).contains("f32 activations only"), "{}", words(&refused));
     let small_step = plan(data.path(), model, &["--memory", "8GiB", "--max-num-batched-tokens", "64"]);
     assert!(number(&small_step, "step_bytes") < number(&narrow, "step_bytes"));
     let one = plan(data.path(), model, &["--memory", "8GiB", "--max-num-seqs", "1", "--max-model-len", "512"]);

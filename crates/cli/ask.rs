@@ -16,9 +16,19 @@ pub(crate) fn run(mut arguments: AskArguments) -> Result<()> {
     if arguments.question.trim().is_empty() {
         bail!("the question is empty");
     }
+    // A mistyped folder is not made, and answers nothing.
+    if let Some(folder) = arguments.library.data_dir.as_ref().filter(|folder| !folder.is_dir()) {
+        let folder = folder.display();
+        bail!("there is no data folder {folder}; `sconce ingest FOLDER --data-dir {folder}` makes one");
+    }
     let library = library::open_with_samples(&arguments.library)?;
     let store_ids = match &arguments.store {
         Some(name) => match library::find(&library.store, name)? {
+            Some(found) if found.file_counts.completed == 0 => {
+                bail!(
+                    "the vector store {name:?} is empty; `sconce ingest FOLDER --store {name}` reads documents into it"
+                )
+            }
             Some(found) => vec![found.id],
             None => bail!("there is no vector store {name:?}; `sconce ingest FOLDER --store {name}` makes one"),
         },

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sconce_engine::{
     Activation, Devices, EngineConfig, EngineHandle, EngineThread, KvCacheDtype, LoadedModel, MemoryPlan,
 };
@@ -62,6 +62,12 @@ pub(crate) fn table_config(arguments: &BenchTableArguments, streams: usize, long
 
 /// The model's files, with their matrices of the type that was asked for.
 pub(crate) fn checkpoint(arguments: &ModelArguments, path: &Path) -> Result<Checkpoint> {
+    if !path.exists() {
+        bail!(
+            "there is no file or folder {}; `sconce pull` fetches models, which are then named as it names them",
+            path.display()
+        );
+    }
     let checkpoint = Checkpoint::open(path)?;
     let Some(quantization) = arguments.quantize else { return Ok(checkpoint) };
     let (converted, fallbacks) = checkpoint.quantized(quantization);

@@ -33,6 +33,6 @@ pub(crate) fn run(arguments: &SynthArguments) -> Result<()> {
     .with_context(|| format!("{} cannot be written", file.display()))?;
     bar.finish_and_clear();
     let bytes = std::fs::metadata(file).map_or(0, |file| file.len());
-    println!("{} ({:.2} GB) in {:.1} s", file.display(), bytes as f64 / 1e9, began.elapsed().as_secs_f64());
+    println!("{} ({}) in {:.1} s", file.display(), indicatif::DecimalBytes(bytes), began.elapsed().as_secs_f64());
     Ok(())
 }

@@ -53,6 +53,18 @@ impl Activation {
         if devices.are_cuda() { Self::Bf16 } else { Self::F32 }
     }
 
+    /// Whether the devices compute with it.
+    ///
+    /// # Errors
+    /// When they do not: the CPU knows F32 only.
+    pub fn check(self, devices: &Devices) -> Result<(), ModelError> {
+        if self == Self::Bf16 && !devices.are_cuda() {
+            let problem = "the CPU computes with f32 activations only".to_string();
+            return Err(ModelError::Devices { problem });
+        }
+        Ok(())
+    }
+
     fn tensor_type(self) -> DType {
         match self {
             Self::F32 => DType::F32,
@@ -134,10 +146,7 @@ impl Llama {
     /// # Errors
     /// When the device does not compute with it: the CPU knows F32 only.
     pub fn with_activation(self, activation: Activation) -> Result<Self, ModelError> {
-        if activation == Activation::Bf16 && !self.devices.are_cuda() {
-            let problem = "the CPU computes with f32 activations only".to_string();
-            return Err(ModelError::Devices { problem });
-        }
+        activation.check(&self.devices)?;
         Ok(Self { activation, ..self })
     }
 

@@ -59,6 +59,7 @@ impl MemoryPlan {
         let weight_bytes = weights.values().sum::<u64>().saturating_add(packed_extra_bytes) as usize;
         let model = sizes.config();
         config.kv_cache_dtype.check(model, devices)?;
+        config.activation.check(devices)?;
         let wanted_context = config.context_length(model);
         let wanted_blocks = config.num_blocks(model)?;
         let (step_bytes, available_bytes, blocks) = if devices.are_cuda() {

@@ -18,7 +18,9 @@ pub enum GgufError {
         version: u32,
     },
     /// The file ends inside a field.
-    #[error("{field}: the file ends at byte {at}, {needed} more bytes are needed; it is truncated or damaged")]
+    #[error(
+        "{field}: the file ends at byte {at}, {needed} more bytes are needed; it was cut or damaged, so fetch it again"
+    )]
     Truncated {
         /// The field that was being read.
         field: String,
@@ -29,7 +31,7 @@ pub enum GgufError {
     },
     /// A count or length that is larger than the file or our limit allows.
     #[error(
-        "{field}: {value} is more than {limit}, the most that is possible here; a file that was cut or damaged says so, too"
+        "{field}: {value} is more than {limit}, for which there is room here; if the file was cut or damaged, fetch it again"
     )]
     TooLarge {
         /// The field.
