@@ -31,6 +31,15 @@ fn a_synthetic_model_passes_and_a_record_is_compared() {
     for name in ["header", "finite weights", "finite logits", "perplexity", "tokenizer round trips"] {
         assert_eq!(check(&report, name).0, "pass", "{name}");
     }
+    let perplexity = |report: &Value| -> f64 {
+        let checks = report["checks"].as_array().expect("checks");
+        let found = checks.iter().find(|check| check["check"] == "perplexity").expect("a perplexity");
+        found["figures"]["perplexity"].as_f64().expect("a number")
+    };
+    let (sound, shorter) = verify(data.path(), &model, &["--kv-cache-dtype", "q8_0"]);
+    assert!(sound && check(&shorter, "finite logits").0 == "pass", "{shorter:#}");
+    let ratio = perplexity(&shorter) / perplexity(&report);
+    assert!(ratio != 1.0 && (ratio - 1.0).abs() < 0.02, "a cache of eight bits changes little, but something: {ratio}");
     std::fs::write(data.path().join("tiny.gguf.sha256"), "00  tiny.gguf\n").expect("written");
     let (sound, report) = verify(data.path(), &model, &[]);
     assert!(!sound && check(&report, "sha256").0 == "fail", "{report:#}");

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
-use sconce_engine::UTILIZATION_RANGE;
+use sconce_engine::{KvCacheDtype, UTILIZATION_RANGE};
 use sconce_model::synth::{NamedShape, Quantization, SynthError};
 
 use crate::bench::args::{BenchAgreeArguments, BenchCardArguments, BenchKernelsArguments, BenchTableArguments};
@@ -104,6 +104,10 @@ pub(crate) struct VerifyArguments {
     /// Convert the matrices to this type while they are loaded, such as q8_0 or q4_k [default: as they are in the file].
     #[arg(long, value_name = "TYPE", ignore_case = true, value_parser = one_of::<Quantization>(Quantization::ALL.map(Quantization::name)))]
     pub(crate) quantize: Option<Quantization>,
+    /// Element type of the KV cache that it is read with; auto is f32 on the CPU and bf16 on CUDA devices, so that no fault is the
+    /// cache's.
+    #[arg(long, value_enum, default_value_t = KvDtype::Auto)]
+    pub(crate) kv_cache_dtype: KvDtype,
     /// Print the report as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -298,6 +302,19 @@ pub(crate) enum KvDtype {
     F32,
     #[value(name = "q8_0")]
     Q8_0,
+}
+
+impl KvDtype {
+    /// The type that was named, or this one.
+    pub(crate) fn or(self, auto: KvCacheDtype) -> KvCacheDtype {
+        match self {
+            Self::Auto => auto,
+            Self::F16 => KvCacheDtype::F16,
+            Self::Bf16 => KvCacheDtype::Bf16,
+            Self::F32 => KvCacheDtype::F32,
+            Self::Q8_0 => KvCacheDtype::Q8_0,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

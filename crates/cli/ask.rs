@@ -1,7 +1,9 @@
 //! `sconce ask`: one question, one cited answer.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
-use sconce_rag::{Answer, AnswerOptions, FallbackReason, Generator, Route, Store};
+use sconce_rag::{Answer, AnswerOptions, FallbackReason, Generator, Route, VectorStore};
 use sconce_server::EngineGenerator;
 use serde_json::json;
 
@@ -17,25 +19,25 @@ pub(crate) fn run(mut arguments: AskArguments) -> Result<()> {
         bail!("the question is empty");
     }
     // A mistyped folder is not made, and answers nothing.
-    if let Some(folder) = arguments.library.data_dir.as_ref().filter(|folder| !folder.is_dir()) {
+    if let Some(folder) = arguments.library.data_dir.as_ref().filter(|folder| is_mistyped(folder)) {
         let folder = folder.display();
         bail!("there is no data folder {folder}; `sconce ingest FOLDER --data-dir {folder}` makes one");
     }
     let library = library::open_with_samples(&arguments.library)?;
-    let store_ids = match &arguments.store {
+    let stores = match &arguments.store {
         Some(name) => match library::find(&library.store, name)? {
-            Some(found) if found.file_counts.completed == 0 => {
-                bail!(
-                    "the vector store {name:?} is empty; `sconce ingest FOLDER --store {name}` reads documents into it"
-                )
-            }
-            Some(found) => vec![found.id],
+            Some(found) => vec![found],
             None => bail!("there is no vector store {name:?}; `sconce ingest FOLDER --store {name}` makes one"),
         },
-        None => every_store(&library.store)?,
+        None => library::vector_stores(&library.store)?,
     };
-    if store_ids.is_empty() {
-        bail!("there are no documents yet; `sconce ingest FOLDER` reads some");
+    let store_ids = filled(stores);
+    match &arguments.store {
+        _ if !store_ids.is_empty() => {}
+        Some(name) => {
+            bail!("the vector store {name:?} is empty; `sconce ingest FOLDER --store {name}` reads documents into it")
+        }
+        None => bail!("there are no documents yet; `sconce ingest FOLDER` reads some"),
     }
     arguments.model.or_demo();
     let engine = model::for_question(&arguments)?;
@@ -54,14 +56,20 @@ pub(crate) fn run(mut arguments: AskArguments) -> Result<()> {
     Ok(())
 }
 
-/// Every vector store, as far as one question may ask.
-fn every_store(store: &Store) -> Result<Vec<String>> {
-    let mut ids: Vec<String> = library::vector_stores(store)?.into_iter().map(|store| store.id).collect();
+/// Whether a folder that was named for this command is not there. What the environment names is made, as `serve` makes it.
+fn is_mistyped(folder: &Path) -> bool {
+    !folder.is_dir() && std::env::var_os("SCONCE_HOME").is_none_or(|home| Path::new(&home) != folder)
+}
+
+/// The ids of the stores that have documents, as far as one question may ask.
+fn filled(stores: Vec<VectorStore>) -> Vec<String> {
+    let filled = stores.into_iter().filter(|store| store.file_counts.completed > 0);
+    let mut ids: Vec<String> = filled.map(|store| store.id).collect();
     if ids.len() > MAX_STORES {
         eprintln!("asking the newest {MAX_STORES} of {} vector stores; name another with --store", ids.len());
         ids.truncate(MAX_STORES);
     }
-    Ok(ids)
+    ids
 }
 
 fn print_json(answer: &Answer) -> Result<()> {

@@ -4,14 +4,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use sconce_engine::{
-    Activation, Devices, EngineConfig, EngineHandle, EngineThread, KvCacheDtype, LoadedModel, MemoryPlan,
-};
+use sconce_engine::{Activation, Devices, EngineConfig, EngineHandle, EngineThread, LoadedModel, MemoryPlan};
 use sconce_model::Checkpoint;
 
-use crate::args::{
-    ActivationDtype, AskArguments, BatchArguments, BenchModelArguments, KvDtype, ModelArguments, ServeArguments,
-};
+use crate::args::{ActivationDtype, AskArguments, BatchArguments, BenchModelArguments, ModelArguments, ServeArguments};
 use crate::bench::args::BenchTableArguments;
 use crate::quantize;
 
@@ -64,7 +60,7 @@ pub(crate) fn table_config(arguments: &BenchTableArguments, streams: usize, long
 pub(crate) fn checkpoint(arguments: &ModelArguments, path: &Path) -> Result<Checkpoint> {
     if !path.exists() {
         bail!(
-            "there is no file or folder {}; `sconce pull` fetches models, which are then named as it names them",
+            "there is no file or folder {}; `sconce pull NAME` fetches a model, and `--model NAME` takes it",
             path.display()
         );
     }
@@ -146,13 +142,7 @@ fn loading(arguments: &ModelArguments) -> EngineConfig {
         max_model_len: arguments.max_model_len.map(|length| length as usize),
         block_size: usize::from(arguments.block_size),
         kv_memory_bytes: arguments.kv_memory.map(|bytes| bytes.0),
-        kv_cache_dtype: match arguments.kv_cache_dtype {
-            KvDtype::Auto => defaults.kv_cache_dtype,
-            KvDtype::F16 => KvCacheDtype::F16,
-            KvDtype::Bf16 => KvCacheDtype::Bf16,
-            KvDtype::F32 => KvCacheDtype::F32,
-            KvDtype::Q8_0 => KvCacheDtype::Q8_0,
-        },
+        kv_cache_dtype: arguments.kv_cache_dtype.or(defaults.kv_cache_dtype),
         activation: match device.dtype {
             ActivationDtype::Auto => defaults.activation,
             ActivationDtype::F32 => Activation::F32,
@@ -188,6 +178,7 @@ pub(crate) fn batched(model: &ModelArguments, batch: &BatchArguments) -> EngineC
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use sconce_engine::KvCacheDtype;
 
     use super::*;
     use crate::args::{Arguments, BenchCommand, Command};

@@ -15,7 +15,7 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<()> {
     let devices = arguments.model.device.devices.open()?;
     let config = batched(&arguments.model, &arguments.batch);
     let plan = MemoryPlan::of(&file, &devices, &config, arguments.memory.map(|bytes| bytes.0))
-        .with_context(|| format!("the model {} does not fit", path.display()))?;
+        .with_context(|| format!("the model {} cannot be served like this", path.display()))?;
     if arguments.json {
         let figures = json!({
             "model": path,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use sconce_engine::LoadedModel;
+use sconce_engine::{EngineConfig, LoadedModel};
 use sconce_kernels::checks::Random;
 use sconce_model::agree::{self, Prompt, Reference};
 use sconce_model::{Checkpoint, Devices, KvCacheDtype, Llama, ModelError, ModelSizes, TextReading};
@@ -20,17 +20,17 @@ const WINDOW: usize = 512;
 /// Lengths of the prompts that are compared.
 const LENGTHS: [usize; 4] = [1, 9, 33, 65];
 
-/// Runs all checks of logits, the perplexity over `text`; the model was loaded for sequences of `served_context`.
+/// Runs all checks of logits with the cache and for the sequences of `config`, the perplexity over `text`.
 pub(super) fn check(
     file: &Checkpoint,
     model: &Llama,
     sizes: &ModelSizes,
-    served_context: Option<usize>,
+    config: &EngineConfig,
     text: Option<&str>,
     report: &mut Report,
 ) {
-    perplexity(file, model, text, report);
-    if let Err(error) = comparisons(file, model, sizes, served_context, report) {
+    perplexity(file, model, text, config.kv_cache_dtype, report);
+    if let Err(error) = comparisons(file, model, sizes, config, report) {
         report.add(failed("logits", error.to_string()));
     }
 }
@@ -39,7 +39,7 @@ fn comparisons(
     file: &Checkpoint,
     model: &Llama,
     sizes: &ModelSizes,
-    served_context: Option<usize>,
+    config: &EngineConfig,
     report: &mut Report,
 ) -> Result<(), ModelError> {
     let (vocabulary, context) = (sizes.config().vocab_size, sizes.config().context_length);
@@ -47,7 +47,7 @@ fn comparisons(
     let fitting = LENGTHS.into_iter().filter(|length| *length <= context);
     let prompts: Vec<Prompt> = fitting.map(|length| Prompt::random(length, vocabulary, &mut random)).collect();
     let (with_cpu, with_itself) = agree::allowed(model, sizes);
-    let dtype = if model.devices().are_cuda() { KvCacheDtype::Bf16 } else { KvCacheDtype::F32 };
+    let dtype = config.kv_cache_dtype;
     for agreement in agree::ways(model, &prompts, dtype, with_itself, 2)? {
         report.add(finding("logits", &agreement));
     }
@@ -55,7 +55,7 @@ fn comparisons(
         report.add(skipped("against the CPU", "this ran on the CPU"));
         return Ok(());
     }
-    let cpu = Llama::load(file, &Devices::cpu(), served_context)?;
+    let cpu = Llama::load(file, &Devices::cpu(), config.max_model_len)?;
     let reference = Reference::compute(&cpu, &prompts, KvCacheDtype::F32)?;
     for agreement in agree::with_reference(model, &reference, &prompts, dtype, with_cpu)? {
         report.add(finding("logits", &agreement));
@@ -64,7 +64,7 @@ fn comparisons(
 }
 
 /// Finite logits over a text, how well the model expects that text, and how fast it reads.
-fn perplexity(file: &Checkpoint, model: &Llama, text: Option<&str>, report: &mut Report) {
+fn perplexity(file: &Checkpoint, model: &Llama, text: Option<&str>, dtype: KvCacheDtype, report: &mut Report) {
     let tokenizer = match LoadedModel::tokenizer_of(file) {
         Ok(tokenizer) => tokenizer,
         Err(error) => return report.add(failed("perplexity", error.to_string())),
@@ -79,7 +79,7 @@ fn perplexity(file: &Checkpoint, model: &Llama, text: Option<&str>, report: &mut
     let began = Instant::now();
     let mut found = TextReading::default();
     for part in tokens.chunks(window) {
-        match sconce_model::read_text(model, &[&begin, part].concat()) {
+        match sconce_model::read_text(model, &[&begin, part].concat(), dtype) {
             Ok(read) => found = found.and(read),
             Err(error) => return report.add(failed("perplexity", error.to_string())),
         }

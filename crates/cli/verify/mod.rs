@@ -8,7 +8,7 @@ mod text;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use sconce_engine::{EngineConfig, EngineHandle, LoadedModel, MemoryPlan};
+use sconce_engine::{Devices, EngineConfig, EngineHandle, KvCacheDtype, LoadedModel, MemoryPlan};
 use sconce_model::{Checkpoint, Llama, ModelSizes};
 
 use crate::args::VerifyArguments;
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
     report.add(passed("header", format!("{} tensors", file.tensors().len()), file.tensors().len().into()));
     report.add(file::finite_weights(&file));
     let devices = arguments.devices.open()?;
-    let config = config(arguments, &sizes);
+    let config = config(arguments, &sizes, &devices);
     if let Err(error) = MemoryPlan::of(&file, &devices, &config, None) {
         // To load it all the same would end the process, not the report.
         report.add(failed("memory", error.to_string()));
@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
             return report.conclude();
         }
     };
-    logits::check(&file, &model, &sizes, config.max_model_len, text.as_deref(), &mut report);
+    logits::check(&file, &model, &sizes, &config, text.as_deref(), &mut report);
     match LoadedModel::with_model(model, &file, template.as_deref()) {
         Ok(loaded) => {
             // Of a converted model no answers are known.
@@ -82,8 +82,9 @@ pub(crate) fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
 }
 
 /// An engine for one at a time.
-fn config(arguments: &VerifyArguments, sizes: &ModelSizes) -> EngineConfig {
+fn config(arguments: &VerifyArguments, sizes: &ModelSizes, devices: &Devices) -> EngineConfig {
     EngineConfig {
+        kv_cache_dtype: arguments.kv_cache_dtype.or(KvCacheDtype::with_range(devices)),
         max_model_len: Some(sizes.config().context_length.min(512)),
         max_num_seqs: 1,
         ..EngineConfig::for_kind(arguments.devices.kind())

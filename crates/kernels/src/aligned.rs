@@ -26,7 +26,7 @@ enum Storage {
 struct Line([u8; 64]);
 
 impl AlignedBytes {
-    /// From the allocator: for what is soon given back.
+    /// From the allocator: for what is small, or soon given back.
     pub(crate) fn short_lived(length: usize) -> Self {
         Self { storage: Storage::Lines(vec![Line([0; 64]); length.div_ceil(64)]), length }
     }

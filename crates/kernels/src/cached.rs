@@ -14,30 +14,13 @@ pub(crate) trait CacheElement: Copy + Sync {
     /// Elements that a head of so many numbers takes, which are whole blocks.
     fn elements(head_dim: usize) -> usize;
 
-    /// Eight numbers of a head from `first` on, a multiple of eight.
-    fn load(head: &[Self], first: usize) -> F32x8;
-
     /// Eight numbers of each of [`COLUMN`] heads from `first` on, a multiple of eight, as columns.
-    #[inline(always)]
     fn columns<'a>(head: impl Fn(usize) -> &'a [Self], first: usize, places: &mut [[f32; COLUMN]; WIDTH])
     where
-        Self: 'a,
-    {
-        columns(|index| Self::load(head(index), first), places);
-    }
+        Self: 'a;
 
     /// All numbers of a head.
-    #[inline(always)]
-    fn widen_all(head: &[Self], places: &mut [f32]) {
-        let (eights, rest) = places.as_chunks_mut::<WIDTH>();
-        let whole = eights.len() * WIDTH;
-        for (index, place) in eights.iter_mut().enumerate() {
-            Self::load(head, index * WIDTH).store(place);
-        }
-        for (place, index) in rest.iter_mut().zip(whole..) {
-            *place = Self::number(head, index);
-        }
-    }
+    fn widen_all(head: &[Self], places: &mut [f32]);
 
     /// One number of a head.
     fn number(head: &[Self], index: usize) -> f32;
@@ -52,11 +35,6 @@ macro_rules! plain {
         impl CacheElement for $type {
             fn elements(head_dim: usize) -> usize {
                 head_dim
-            }
-
-            #[inline(always)]
-            fn load(head: &[Self], first: usize) -> F32x8 {
-                <Self as Element>::load(head[first..].first_chunk().expect("whole vectors are counted"))
             }
 
             #[inline(always)]
@@ -101,10 +79,16 @@ impl CacheElement for u8 {
     }
 
     #[inline(always)]
-    fn load(head: &[Self], first: usize) -> F32x8 {
-        let (block, at) = (&head[first / BLOCK * BLOCK_BYTES..][..BLOCK_BYTES], 2 + first % BLOCK);
-        let codes: &[u8; WIDTH] = block[at..].first_chunk().expect("a block has whole vectors");
-        F32x8::load(&codes.map(|code| f32::from(code as i8))).mul(F32x8::splat(scale(block)))
+    fn columns<'a>(head: impl Fn(usize) -> &'a [Self], first: usize, places: &mut [[f32; COLUMN]; WIDTH]) {
+        columns(|index| eight_of_block(head(index), first), places);
+    }
+
+    #[inline(always)]
+    fn widen_all(head: &[Self], places: &mut [f32]) {
+        // Blocks have whole vectors.
+        for (index, place) in places.as_chunks_mut().0.iter_mut().enumerate() {
+            eight_of_block(head, index * WIDTH).store(place);
+        }
     }
 
     #[inline(always)]
@@ -127,6 +111,14 @@ impl CacheElement for u8 {
             }
         }
     }
+}
+
+/// Eight numbers of a head of blocks from `first` on, a multiple of eight.
+#[inline(always)]
+fn eight_of_block(head: &[u8], first: usize) -> F32x8 {
+    let (block, at) = (&head[first / BLOCK * BLOCK_BYTES..][..BLOCK_BYTES], 2 + first % BLOCK);
+    let codes: &[u8; WIDTH] = block[at..].first_chunk().expect("a block has whole vectors");
+    F32x8::load(&codes.map(|code| f32::from(code as i8))).mul(F32x8::splat(scale(block)))
 }
 
 /// The scale of a block.
@@ -166,7 +158,7 @@ mod tests {
             let found = u8::number(&head, index);
             assert!((found - number).abs() <= largest / 127.0 * 0.51, "{index}: {found} instead of {number}");
             let mut eight = [0f32; WIDTH];
-            u8::load(&head, index / WIDTH * WIDTH).store(&mut eight);
+            eight_of_block(&head, index / WIDTH * WIDTH).store(&mut eight);
             assert_eq!(eight[index % WIDTH].to_bits(), found.to_bits());
         }
         assert_eq!((q8_head_bytes(80), numbers_of_bytes(64)), (None, None));

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use crate::pool::pool;
+use crate::pool::{Grain, pool};
 
 /// Multiply-adds below which waking other threads costs more than it saves.
 const SERIAL_WORK: usize = 32 * 1024;
@@ -17,18 +17,26 @@ pub(crate) fn threads() -> usize {
 }
 
 /// Calls `compute` with ranges that together cover `0..items` once, on several threads when `work` (about the number of
-/// multiply-adds in all) is worth it.
+/// multiply-adds in all) is worth it. Items are of about equal work.
 pub(crate) fn for_ranges(items: usize, work: usize, compute: impl Fn(Range<usize>) + Sync) {
-    if items == 0 {
+    let least = RANGE_WORK / (work / items.max(1)).max(1);
+    spread(items, work, |threads| Grain::Shrinking(least.min(items.div_ceil(threads))), compute);
+}
+
+/// [`for_ranges`], for items of unequal work, of which the longest come first.
+pub(crate) fn for_each(items: usize, work: usize, compute: impl Fn(usize) + Sync) {
+    spread(items, work, |_| Grain::One, |range| range.for_each(&compute));
+}
+
+fn spread(items: usize, work: usize, grain: impl FnOnce(usize) -> Grain, compute: impl Fn(Range<usize>) + Sync) {
+    if items <= 1 || work < SERIAL_WORK {
+        if items > 0 {
+            compute(0..items);
+        }
         return;
     }
-    if items == 1 || work < SERIAL_WORK {
-        compute(0..items);
-    } else {
-        let pool = pool();
-        let least = RANGE_WORK / (work / items).max(1);
-        pool.run(items, least.min(items.div_ceil(pool.count())), compute);
-    }
+    let pool = pool();
+    pool.run(items, grain(pool.count()), compute);
 }
 
 /// A vector that several threads write whole before anybody reads it: zeros that are never read would cost a step some percent.

@@ -83,14 +83,34 @@ struct Job {
     call: unsafe fn(*const (), Range<usize>),
     data: *const (),
     items: usize,
-    /// Items that are given out at a time at least.
-    least: usize,
+    grain: Grain,
+}
+
+/// How many items are given out at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grain {
+    /// One. For items of unequal work, of which the longest come first.
+    One,
+    /// At least so many, and more at the beginning: each a share of those that are left, so that few ranges are given out and the
+    /// threads end together. For items of equal work.
+    Shrinking(usize),
+}
+
+impl Grain {
+    /// How many of so many that are left.
+    fn of(self, left: usize, threads: usize) -> usize {
+        match self {
+            Self::One => 1,
+            // Guided self-scheduling (Polychronopoulos and Kuck, 1987).
+            Self::Shrinking(least) => (left / (threads * SHARES)).max(least).max(1).min(left),
+        }
+    }
 }
 
 impl Pool {
     /// A pool of so many threads, of which the caller is one.
     fn new(count: usize) -> Self {
-        let nothing = Job { call: |_, _| {}, data: std::ptr::null(), items: 0, least: 1 };
+        let nothing = Job { call: |_, _| {}, data: std::ptr::null(), items: 0, grain: Grain::One };
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
             job: UnsafeCell::new(nothing),
@@ -115,18 +135,17 @@ impl Pool {
         self.threads.len() + 1
     }
 
-    /// Calls `compute` with ranges of at least `least` items (but for the last) that together cover `0..items` once. They become
-    /// shorter towards the end, so that the threads end together. When another caller has the threads, or `compute` calls again,
+    /// Calls `compute` with ranges that together cover `0..items` once. When another caller has the threads, or `compute` calls again,
     /// the caller does it alone, in one range.
     ///
     /// # Panics
     /// When `compute` does, once everybody has left it.
-    pub(crate) fn run<F: Fn(Range<usize>) + Sync>(&self, items: usize, least: usize, compute: F) {
+    pub(crate) fn run<F: Fn(Range<usize>) + Sync>(&self, items: usize, grain: Grain, compute: F) {
         let Ok(_turn) = self.turn.try_lock() else { return compute(0..items) };
         let shared = &*self.shared;
         // SAFETY: the pointer is that of an `F`.
         let call = |data: *const (), range: Range<usize>| unsafe { (*data.cast::<F>())(range) };
-        let job = Job { call, data: (&raw const compute).cast(), items, least: least.max(1) };
+        let job = Job { call, data: (&raw const compute).cast(), items, grain };
         let before = shared.state.load(Ordering::Acquire);
         // SAFETY: this caller has the turn, the state is closed and nobody is inside: the last `run` ended so.
         unsafe { *shared.job.get() = job };
@@ -218,14 +237,14 @@ impl Shared {
         }
     }
 
-    /// The next items: a share of those that are left, as in guided self-scheduling (Polychronopoulos and Kuck, 1987).
+    /// The next items that nobody has.
     fn take_range(&self, job: Job, threads: usize) -> Option<Range<usize>> {
         let mut start = self.next.load(Ordering::Relaxed);
         loop {
             let left = job.items.checked_sub(start).filter(|left| *left > 0)?;
-            let count = (left / (threads * SHARES)).max(job.least).min(left);
-            match self.next.compare_exchange_weak(start, start + count, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Some(start..start + count),
+            let end = start + job.grain.of(left, threads);
+            match self.next.compare_exchange_weak(start, end, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Some(start..end),
                 Err(now) => start = now,
             }
         }
@@ -257,18 +276,32 @@ mod tests {
         for threads in [1, 2, 5] {
             let pool = Pool::new(threads);
             for items in [0, 1, 2, 3, 17, 1000] {
-                for least in [1, 4, 2000] {
+                for grain in [Grain::One, Grain::Shrinking(1), Grain::Shrinking(4), Grain::Shrinking(2000)] {
                     let counts: Vec<AtomicUsize> = (0..items).map(|_| AtomicUsize::new(0)).collect();
-                    pool.run(items, least, |range| {
-                        assert!(range.len() >= least.min(items) || range.end == items);
+                    let ranges = Mutex::new(Vec::new());
+                    pool.run(items, grain, |range| {
+                        ranges.lock().expect("whole").push(range.clone());
                         range.for_each(|item| {
                             counts[item].fetch_add(1, Ordering::Relaxed);
                         });
                     });
-                    assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{threads} {items} {least}");
+                    let case = format!("{threads} {items} {grain:?}");
+                    assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{case}");
+                    let mut ranges = ranges.into_inner().expect("whole");
+                    ranges.sort_by_key(|range| range.start);
+                    for range in ranges {
+                        assert_eq!(range.len(), grain.of(items - range.start, threads), "{case}");
+                    }
                 }
             }
         }
+    }
+
+    #[test]
+    fn ranges_are_shares_of_what_is_left() {
+        assert_eq!([600, 60, 12, 5, 1].map(|left| Grain::Shrinking(1).of(left, 2)), [100, 10, 2, 1, 1]);
+        assert_eq!([600, 60, 12, 5, 1].map(|left| Grain::Shrinking(8).of(left, 2)), [100, 10, 8, 5, 1]);
+        assert_eq!([600, 1].map(|left| Grain::One.of(left, 2)), [1, 1]);
     }
 
     #[test]
@@ -278,7 +311,7 @@ mod tests {
             std::thread::sleep(LOOK_OUT * (round % 4));
             let seen = Mutex::new(std::collections::HashSet::new());
             let until = Instant::now() + Duration::from_secs(20);
-            pool.run(3, 1, |_| {
+            pool.run(3, Grain::One, |_| {
                 // Each item waits for the others, so three threads must come.
                 seen.lock().expect("whole").insert(std::thread::current().id());
                 while seen.lock().expect("whole").len() < 3 && Instant::now() < until {
@@ -297,8 +330,8 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..200 {
-                        pool.run(10, 1, |range| {
-                            pool.run(range.len() * 3, 1, |inner| {
+                        pool.run(10, Grain::One, |range| {
+                            pool.run(range.len() * 3, Grain::One, |inner| {
                                 total.fetch_add(inner.len(), Ordering::Relaxed);
                             });
                         });
@@ -313,11 +346,12 @@ mod tests {
     fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
         let pool = Pool::new(3);
         for bad in 0..6 {
-            let outcome =
-                catch_unwind(AssertUnwindSafe(|| pool.run(6, 1, |range| assert_ne!(range.start, bad, "on purpose"))));
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                pool.run(6, Grain::One, |range| assert_ne!(range.start, bad, "on purpose"));
+            }));
             assert!(outcome.is_err(), "item {bad}");
             let sum = AtomicUsize::new(0);
-            pool.run(100, 3, |range| {
+            pool.run(100, Grain::Shrinking(3), |range| {
                 sum.fetch_add(range.sum::<usize>(), Ordering::Relaxed);
             });
             assert_eq!(sum.into_inner(), 4950);

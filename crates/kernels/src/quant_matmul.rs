@@ -42,7 +42,8 @@ pub fn quant_matmul(activations: &Tensor, weight: &Weight) -> std::result::Resul
     }
 }
 
-/// [`quant_matmul`] with several weights; on the CPU packed ones are multiplied in one go, which gives the same bits.
+/// [`quant_matmul`] of `activations [rows, inputs]` with several weights `[outputs, inputs]`, each of its own outputs and type: a result
+/// for each. On the CPU packed weights are multiplied in one go, which gives the same bits.
 ///
 /// # Errors
 /// As [`quant_matmul`].
@@ -66,13 +67,19 @@ pub fn quant_matmul_each<const COUNT: usize>(
     Ok(<[Tensor; COUNT]>::try_from(products).expect("a product for each weight"))
 }
 
-/// `silu(gate) * up` of the products with both weights, F32 `[rows, outputs]` on the CPU: the same bits as [`quant_matmul`] and then
-/// [`silu_mul`], and on the CPU without the way through memory where both weights are packed alike.
+/// `silu(gate) * up` of the products of `activations [rows, inputs]` with two weights `[outputs, inputs]`: `[rows, outputs]`, of the type
+/// and with the bits that [`quant_matmul`] and then [`silu_mul`] give. On the CPU the products do not go through memory where both
+/// weights are packed alike.
 ///
 /// # Errors
 /// As [`quant_matmul`], and when the weights are of different shapes.
 pub fn gated_matmul(activations: &Tensor, gate: &Weight, up: &Weight) -> std::result::Result<Tensor, KernelError> {
     let rows = check(activations, gate)?;
+    if gate.outputs() != up.outputs() {
+        let expected = format!("[{}, {}]", gate.outputs(), gate.inputs());
+        let actual = vec![up.outputs(), up.inputs()];
+        return Err(KernelError::Shape { operation: OPERATION, argument: "up", expected, actual });
+    }
     match (packed(activations, gate), packed(activations, up)) {
         (Some(gate_packed), Some(up_packed)) if gate_packed.is_like(up_packed) => {
             let product = with_values(activations, |values| multiply_gated(values, gate_packed, up_packed))?;
@@ -120,7 +127,7 @@ fn on_card(activations: &Tensor, data: &WeightData) -> Result<Tensor> {
     match data {
         WeightData::Quantized(blocks) => Ok(activations.apply_op1_no_bwd(blocks.tensor.as_ref())?),
         WeightData::Float(matrix) => float_on_card(activations, matrix),
-        WeightData::Packed(_) => Err(KernelError::Device { operation: "quant_matmul", argument: "weight" }),
+        WeightData::Packed(_) => Err(KernelError::Device { operation: OPERATION, argument: "weight" }),
     }
 }
 

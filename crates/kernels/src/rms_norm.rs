@@ -94,12 +94,10 @@ fn cpu(
                     normalize(sum, weights, epsilon, output);
                 }
             });
-            drop(places);
             // SAFETY: the ranges are all rows, and each was written whole.
             tensor(unsafe { sums.written() })?
         }
     };
-    drop(outputs);
     // SAFETY: as above.
     Ok(Normed { normed: tensor(unsafe { normed.written() })?, sum })
 }

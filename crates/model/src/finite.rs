@@ -8,6 +8,7 @@ use sconce_kernels::WeightType;
 use crate::checkpoint::Checkpoint;
 use crate::error::ModelError;
 use crate::gguf::TensorInfo;
+use crate::kv_cache::KvCacheDtype;
 use crate::llama::Llama;
 use crate::reading::read_text;
 
@@ -25,7 +26,7 @@ impl Llama {
         file.check_weights()?;
         // A token that the table lacks is refused where it is named; the first stands in for it here.
         let token = if (token as usize) < self.config().vocab_size { token } else { 0 };
-        if read_text(self, &[token])?.non_finite == 0 {
+        if read_text(self, &[token], KvCacheDtype::with_range(self.devices()))?.non_finite == 0 {
             return Ok(());
         }
         Err(ModelError::Overflow { token })

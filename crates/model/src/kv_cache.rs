@@ -35,6 +35,13 @@ impl KvCacheDtype {
         }
     }
 
+    /// The type in which a model is judged: F32, or on a card bf16. Both have the range of a single, so that what only a shorter type
+    /// cannot hold is no fault of the model.
+    #[must_use]
+    pub fn with_range(devices: &Devices) -> Self {
+        if devices.are_cuda() { Self::Bf16 } else { Self::F32 }
+    }
+
     /// Bytes of a head of so many numbers.
     #[must_use]
     pub fn head_bytes(self, head_dim: usize) -> usize {

@@ -59,7 +59,7 @@ impl Activation {
     /// When they do not: the CPU knows F32 only.
     pub fn check(self, devices: &Devices) -> Result<(), ModelError> {
         if self == Self::Bf16 && !devices.are_cuda() {
-            let problem = "the CPU computes with f32 activations only".to_string();
+            let problem = "the CPU computes with f32 activations only; take auto or f32".to_string();
             return Err(ModelError::Devices { problem });
         }
         Ok(())

@@ -42,13 +42,11 @@ impl TextReading {
     }
 }
 
-/// Reads a text of tokens in chunks, with a cache of its own in F32, or on a card in bf16: both have the range of a single, so
-/// that what only a shorter type cannot hold is no fault of the model.
+/// Reads a text of tokens in chunks, with a cache of its own of this type.
 ///
 /// # Errors
 /// What the device reports, or a token that the vocabulary does not have.
-pub fn read_text(model: &Llama, tokens: &[u32]) -> Result<TextReading, ModelError> {
-    let dtype = if model.devices().are_cuda() { KvCacheDtype::Bf16 } else { KvCacheDtype::F32 };
+pub fn read_text(model: &Llama, tokens: &[u32], dtype: KvCacheDtype) -> Result<TextReading, ModelError> {
     let mut cache = KvCache::allocate(model, tokens.len().div_ceil(BLOCK_SIZE).max(1), BLOCK_SIZE, dtype)?;
     let mut reading = TextReading::default();
     for (chunk, ids) in tokens.chunks(STEP_ROWS).enumerate() {

@@ -22,8 +22,9 @@ pub(super) fn step_bytes(model: &LlamaConfig, config: &EngineConfig) -> usize {
     let (query, kv) = (model.query_width(), model.kv_width());
     let widest = width.max(inner).max(query);
     // Residuals before and after a norm, their update and the normed rows; queries before and after rotation and attention's
-    // rows; gate, up and their product; a product's input as bytes, with a word for each group of 16 and one for each block of 256.
-    let rounded = (widest + widest / 16 * 4 + widest.div_ceil(256) * 4).div_ceil(4);
+    // rows; gate, up and their product, of which packed weights make the last one only; a product's input as bytes, with up to two
+    // words for each 16 of them and one for each block of 256.
+    let rounded = (widest + widest / 16 * 8 + widest.div_ceil(256) * 4).div_ceil(4);
     let numbers = 4 * width + 3 * query + 2 * kv + model.rope.dimensions + 3 * inner + rounded;
     let logits = sequences.saturating_mul(model.vocab_size).saturating_mul(SAMPLED_TOKEN_BYTES);
     let tables = model.vocab_size.saturating_mul(TOKEN_TABLE_BYTES);

@@ -43,7 +43,7 @@ impl MemoryPlan {
     /// # Errors
     /// [`EngineError::HostMemory`] or [`EngineError::DeviceMemory`] with the numbers when not the cache fits that was asked for, or,
     /// where none was, not one sequence of the context (on the host: or of what a cache of the default size holds of it); [`EngineError::Model`] when the file is no model that is supported, has fewer layers
-    /// than there are cards, or heads that the type of the cache cannot hold.
+    /// than there are cards, heads that the type of the cache cannot hold, or devices that do not compute with the type of activations.
     pub fn of(
         file: &Checkpoint,
         devices: &Devices,

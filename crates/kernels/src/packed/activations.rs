@@ -11,7 +11,7 @@ use crate::math::{ROUNDER, largest_magnitude};
 use crate::parallel::{DisjointSlice, for_ranges};
 
 /// What rounding a number costs, in multiply-adds.
-const ROUNDING_WORK: usize = 8;
+const ROUNDING_WORK: usize = 4;
 
 /// Rows that a product may read behind the last one of the last block, of whatever is there.
 pub(super) const SPARE_ROWS: usize = 16;
@@ -215,11 +215,15 @@ mod x86 {
         round(block, place)
     }
 
+    /// # Safety
+    /// As above.
     #[target_feature(enable = "avx2")]
     pub(super) unsafe fn sum_avx2(rounded: &[u8], layout: Layout, offsets: &mut [i32], sums: &mut [i16]) {
         sum(rounded, layout, offsets, sums);
     }
 
+    /// # Safety
+    /// As above.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     pub(super) unsafe fn sum_avx512(rounded: &[u8], layout: Layout, offsets: &mut [i32], sums: &mut [i16]) {
         sum(rounded, layout, offsets, sums);

@@ -85,9 +85,9 @@ impl Packed {
 
     /// The tiles of a pair: of each half of the matrix one. Behind a tile stands that of the next pair, which is right to be asked for
     /// meanwhile; behind the tile of a neighbour would stand what was just read.
-    fn pair(&self, index: usize) -> [Option<usize>; 2] {
+    fn pair(&self, index: usize) -> (usize, Option<usize>) {
         let second = index + self.pairs();
-        [Some(index), (second < self.tiles()).then_some(second)]
+        (index, (second < self.tiles()).then_some(second))
     }
 
     /// One tile: its blocks, one behind the other.

@@ -50,11 +50,10 @@ pub(super) fn multiply_each_with(instructions: Instructions, values: &[f32], mat
             for item in range {
                 let part = parts.iter().rfind(|(first_item, ..)| *first_item <= item);
                 let (first_item, matrix, rows, places) = part.expect("the first begins at 0");
-                let tiles = matrix.pair(item - first_item);
-                let bytes = tiles.clone().map(|tile| matrix.tile(tile.unwrap_or(item - first_item)));
-                let count = tiles.iter().flatten().count();
-                rows.multiply(bytes, count, work, |row, sums| {
-                    for (sums, tile) in sums.iter().zip(tiles.iter().flatten()) {
+                let (first, second) = matrix.pair(item - first_item);
+                let bytes = [matrix.tile(first), matrix.tile(second.unwrap_or(first))];
+                rows.multiply(bytes, 1 + usize::from(second.is_some()), work, |row, sums| {
+                    for (sums, tile) in sums.iter().zip([Some(first), second].into_iter().flatten()) {
                         let (output, width) = (tile * TILE, TILE.min(matrix.outputs - tile * TILE));
                         // SAFETY: each pair of row and tile belongs to one item only, and an item to one thread.
                         let place = unsafe { places.range_mut(row * matrix.outputs + output, width) };
@@ -64,7 +63,6 @@ pub(super) fn multiply_each_with(instructions: Instructions, values: &[f32], mat
             }
         });
     });
-    drop(parts);
     // SAFETY: the items are all pairs of tiles of all matrices, and each writes its outputs of every row.
     products.into_iter().map(|product| unsafe { product.written() }).collect()
 }
@@ -96,7 +94,6 @@ pub(super) fn multiply_gated_with(instructions: Instructions, values: &[f32], ga
             }
         });
     });
-    drop(places);
     // SAFETY: the items are all tiles, and each writes its outputs of every row.
     unsafe { product.written() }
 }

@@ -104,19 +104,22 @@ fn products_of_the_same_rows_have_the_bits_of_each_by_itself() {
     // Layouts that need different sums of the rows, and the same; an odd number of tiles, and parts of them.
     let kinds = [(WeightType::Q4K, 48), (WeightType::Q6K, 5), (WeightType::Q8_0, 33), (WeightType::Q4K, 16)];
     let matrices = kinds.map(|(weight_type, outputs)| packed(weight_type, outputs));
+    let bits = |values: &[f32]| -> Vec<u32> { values.iter().map(|value| value.to_bits()).collect() };
     let pairs = TYPES.map(|weight_type| (packed(weight_type, 37), packed(weight_type, 37)));
     for rows in [1, 7, 50] {
         let values = Random(17).vector(rows * inputs);
         for instructions in Instructions::available() {
             let together = multiply_each_with(instructions, &values, &matrices.each_ref());
             for (matrix, found) in matrices.iter().zip(together) {
-                assert_eq!(found, multiply_with(instructions, &values, matrix), "{:?}", matrix.weight_type);
+                let wanted = multiply_with(instructions, &values, matrix);
+                assert_eq!(bits(&found), bits(&wanted), "{:?}", matrix.weight_type);
             }
             for (gate, up) in &pairs {
                 let mut wanted = vec![0.0; rows * 37];
                 let [gates, ups] = [gate, up].map(|matrix| multiply_with(instructions, &values, matrix));
                 crate::silu::gate_all(&gates, &ups, &mut wanted);
-                assert_eq!(multiply_gated_with(instructions, &values, gate, up), wanted, "{:?}", gate.weight_type);
+                let found = multiply_gated_with(instructions, &values, gate, up);
+                assert_eq!(bits(&found), bits(&wanted), "{:?}", gate.weight_type);
             }
         }
     }

@@ -59,23 +59,24 @@ fn rotated(
     let (count, width) = matrix_shape(rows, OPERATION, argument)?;
     let (storage, layout) = rows.storage_and_layout();
     let mut values = biased(f32_values(&storage, layout, OPERATION, argument)?, bias)?.into_owned();
-    if let Some((weight, epsilon)) = norm {
-        let (storage, layout) = weight.storage_and_layout();
-        let weights = f32_values(&storage, layout, OPERATION, "norms")?;
-        for head in values.chunks_exact_mut(head_dim.max(1)) {
-            let scale = inverse_root_mean_square(head, epsilon);
-            for (value, weight) in head.iter_mut().zip(weights) {
-                *value = *value * scale * weight;
-            }
-        }
-    }
+    let norm_storage = norm.map(|(weight, epsilon)| (weight.storage_and_layout(), epsilon));
+    let norm = match &norm_storage {
+        Some(((storage, layout), epsilon)) => Some((f32_values(storage, layout, OPERATION, "norms")?, *epsilon)),
+        None => None,
+    };
     let rows = DisjointSlice::new(&mut values);
     for_ranges(count, count * width * ROTATION_WORK, |range| {
         for row in range {
             // SAFETY: each row belongs to one range only.
             #[allow(unsafe_code)]
             let heads = unsafe { rows.range_mut(row * width, width) };
-            heads.chunks_exact_mut(head_dim.max(1)).for_each(|head| angles.rotate(row, head));
+            for head in heads.chunks_exact_mut(head_dim.max(1)) {
+                if let Some((weights, epsilon)) = norm {
+                    let scale = inverse_root_mean_square(head, epsilon);
+                    head.iter_mut().zip(weights).for_each(|(value, weight)| *value = *value * scale * weight);
+                }
+                angles.rotate(row, head);
+            }
         }
     });
     Ok(values)

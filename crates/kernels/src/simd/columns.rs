@@ -110,12 +110,18 @@ mod tests {
     #[test]
     fn rows_become_columns() {
         fn check<T: Element>(convert: impl Fn(f32) -> T) {
-            let rows: [[T; WIDTH]; ROWS] =
+            let mut rows: [[T; WIDTH]; ROWS] =
                 std::array::from_fn(|row| std::array::from_fn(|at| convert((row * WIDTH + at) as f32 / 4.0 - 30.0)));
+            // The smallest and the largest, and what is no number of any size.
+            for (row, number) in [1e-7, -1e-40, 65504.0, f32::INFINITY, f32::NEG_INFINITY, -0.0].into_iter().enumerate()
+            {
+                rows[5 * row][row] = convert(number);
+            }
             let mut places = [[0f32; ROWS]; WIDTH];
             T::columns(|row| &rows[row], &mut places);
             for (at, column) in places.iter().enumerate() {
-                assert_eq!(*column, rows.map(|row| row[at].widen()), "column {at}");
+                let wanted = rows.map(|row| row[at].widen().to_bits());
+                assert_eq!(column.map(f32::to_bits), wanted, "column {at}");
             }
         }
         check(|number| number);

@@ -31,7 +31,7 @@ pub enum GgufError {
     },
     /// A count or length that is larger than the file or our limit allows.
     #[error(
-        "{field}: {value} is more than {limit}, for which there is room here; if the file was cut or damaged, fetch it again"
+        "{field}: {value} is more than {limit}, the most that is possible here; if the file was cut or damaged, fetch it again"
     )]
     TooLarge {
         /// The field.

@@ -144,8 +144,8 @@ fn malformed_tensor_infos_are_refused_with_the_tensor_s_name() {
     assert!(with(&|tensor| tensor.type_id = 23).contains("element type 23 (IQ4_XS) is not supported"));
     assert!(with(&|tensor| tensor.type_id = 99).contains("element type 99 (unknown) is not supported"));
     assert!(with(&|tensor| tensor.offset = Some(7)).contains("a multiple of the alignment 32"));
-    assert!(with(&|tensor| tensor.offset = Some(u64::MAX - 31)).contains("truncated"));
-    assert!(with(&|tensor| tensor.offset = Some(1 << 40)).contains("truncated"));
+    assert!(with(&|tensor| tensor.offset = Some(u64::MAX - 31)).contains("cut or damaged"));
+    assert!(with(&|tensor| tensor.offset = Some(1 << 40)).contains("cut or damaged"));
     assert!(with(&|tensor| tensor.offset = Some(0)).contains("overlap"));
     let mut file = sample();
     let twin = file.tensor_mut(name).clone();

@@ -5,11 +5,10 @@ mod bands;
 mod scratch;
 
 use std::cell::RefCell;
-use std::ops::Range;
 
 use crate::batch::PagedBatch;
 use crate::cached::CacheElement;
-use crate::parallel::{Unwritten, for_ranges, threads};
+use crate::parallel::{Unwritten, for_each, threads};
 use crate::simd::COLUMN;
 use bands::{Band, RowTile, bands};
 use scratch::Scratch;
@@ -65,28 +64,24 @@ fn attend_bands<T: CacheElement>(
     let rows = bands.iter().map(Band::rows).max().unwrap_or(0);
     let head_width = heads.group * heads.head_dim;
     let width = heads.width();
-    let compute = |range: Range<usize>, scratch: &mut Scratch| {
+    let compute = |item: usize, scratch: &mut Scratch| {
+        let (band, kv_head) = (&bands[item / heads.kv_heads], item % heads.kv_heads);
+        let cache = CacheView { keys, values, batch, heads, kv_head };
+        let all_rows = band.tiles.iter().flat_map(|tile| tile.first_row..tile.first_row + tile.rows);
+        let places = all_rows.map(|row| row * width + kv_head * head_width);
         scratch.fit(heads, rows);
-        for item in range {
-            let (band, kv_head) = (&bands[item / heads.kv_heads], item % heads.kv_heads);
-            let cache = CacheView { keys, values, batch, heads, kv_head };
-            let all_rows = band.tiles.iter().flat_map(|tile| tile.first_row..tile.first_row + tile.rows);
-            let places = all_rows.map(|row| row * width + kv_head * head_width);
-            scratch.begin(band, places.clone().map(|start| &queries[start..start + head_width]));
-            attend_band(scratch, band, &cache);
-            for (row, start) in places.enumerate() {
-                // SAFETY: each pair of row and key head belongs to one item only, and an item to one thread.
-                #[allow(unsafe_code)]
-                let place = unsafe { shared.range_mut(start, head_width) };
-                scratch.finish_row(row, place);
-            }
+        scratch.begin(band, places.clone().map(|start| &queries[start..start + head_width]));
+        attend_band(scratch, band, &cache);
+        for (row, start) in places.enumerate() {
+            // SAFETY: each pair of row and key head belongs to one item only, and an item to one thread.
+            #[allow(unsafe_code)]
+            let place = unsafe { shared.range_mut(start, head_width) };
+            scratch.finish_row(row, place);
         }
     };
-    let items = bands.len() * heads.kv_heads;
-    for_ranges(items, work.saturating_mul(2 * width), |range| {
-        SCRATCH.with_borrow_mut(|scratch| compute(range, scratch))
+    for_each(bands.len() * heads.kv_heads, work.saturating_mul(2 * width), |item| {
+        SCRATCH.with_borrow_mut(|scratch| compute(item, scratch));
     });
-    drop(shared);
     // SAFETY: the bands have every row once, and the items every key head of each.
     #[allow(unsafe_code)]
     unsafe {
