@@ -51,5 +51,5 @@ pub use rms_norm::{Normed, rms_norm};
 pub use rope::{HeadNorms, Projections, QueryGrowth, RopeFrequencies, RopePairs, RopeTable, rope_kv_write};
 pub use select_rows::select_rows;
 pub use silu::silu_mul;
-pub use transfer::to_device;
+pub use transfer::{into_values, to_device};
 pub use weight::{Weight, WeightType, packed_extra_bytes, quantize_to_bytes};

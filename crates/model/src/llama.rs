@@ -210,7 +210,7 @@ impl Llama {
         let placed: Vec<PlacedStep<'_>> =
             steps.map(|(step, stage)| place(step, &stage.device)).collect::<Result<_, _>>()?;
         match self.compute(&placed, kv)? {
-            Some(logits) => Logits::from_tensor(&logits, self.config.vocab_size),
+            Some(logits) => Logits::from_tensor(logits, self.config.vocab_size),
             None => Ok(Logits::none(self.config.vocab_size)),
         }
     }

@@ -1,6 +1,7 @@
 //! The result of a forward: one row of logits for each wanted row of the batch.
 
 use candle_core::Tensor;
+use sconce_kernels::into_values;
 
 use crate::error::ModelError;
 
@@ -12,9 +13,8 @@ pub struct Logits {
 }
 
 impl Logits {
-    pub(crate) fn from_tensor(tensor: &Tensor, width: usize) -> Result<Self, ModelError> {
-        let read = || tensor.flatten_all()?.to_vec1::<f32>();
-        Ok(Self { values: read().map_err(sconce_kernels::KernelError::from)?, width })
+    pub(crate) fn from_tensor(tensor: Tensor, width: usize) -> Result<Self, ModelError> {
+        Ok(Self { values: into_values(tensor)?, width })
     }
 
     pub(crate) fn none(width: usize) -> Self {
