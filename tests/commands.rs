@@ -2,9 +2,12 @@
 
 mod common;
 
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use common::{run, shared, tiny_model, words};
+use common::{run, sconce, shared, tiny_model, words};
 
 /// The command must fail, saying each of `expected`.
 fn refuse(data: &Path, arguments: &[&str], expected: &[&str]) {
@@ -116,4 +119,46 @@ fn ask_takes_a_bound_on_the_answer_and_says_when_a_length_is_more_than_the_model
     // Random weights write nothing that passes the check, so the document's own words are quoted.
     assert!(text.contains("flies 3 hawks") && text.contains("failed its check"), "{text}");
     assert!(text.contains("max_model_len") && text.contains("4096"), "{text}");
+}
+
+#[test]
+fn who_stops_reading_ends_a_command_well_and_a_server_not_at_all() {
+    let data = tempfile::tempdir().expect("a folder");
+    let model = tiny_model(data.path());
+    let model = model.to_str().expect("UTF-8");
+    for arguments in [
+        &["plan", model][..],
+        &["verify", model, "--devices", "cpu"],
+        &["ask", "--model", "none", "What does a chef do?"],
+    ] {
+        let mut child = sconce(data.path())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        // Long before it has read its first file.
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("an end");
+        let text = words(&output);
+        assert!(output.status.success() && !text.contains("panicked"), "{arguments:?}: {text}");
+    }
+    let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|free| free.local_addr()).expect("a free port").port();
+    let mut server = sconce(data.path())
+        .args(["serve", "--port", &port.to_string(), "--model", "none"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary starts");
+    drop(server.stdout.take());
+    let ready = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+    let until = Instant::now() + Duration::from_secs(20);
+    while !ready() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // It greets when it listens.
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(ready() && server.try_wait().expect("a state").is_none(), "the server goes on");
+    server.kill().expect("it ends");
+    server.wait().expect("it has ended");
 }

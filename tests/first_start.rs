@@ -86,7 +86,11 @@ fn ask_says_when_there_is_nothing_to_ask() {
     let [none, empty] = ["none", "empty"].map(|name| data.path().join(name));
     let folder = none.to_str().expect("UTF-8");
     let refused = run(data.path(), &["ask", "--data-dir", folder, "What does a falconer do?"]);
-    assert!(!refused.status.success() && words(&refused).contains("there is no data folder"), "{}", words(&refused));
+    assert!(
+        !refused.status.success() && words(&refused).contains("there is no document store in"),
+        "{}",
+        words(&refused)
+    );
     assert!(!none.exists(), "a mistyped folder is not made");
     std::fs::create_dir(&empty).expect("a folder");
     // Nothing is read, but the store is there.

@@ -8,6 +8,7 @@ use sconce_server::EngineGenerator;
 use serde_json::json;
 
 use crate::args::AskArguments;
+use crate::out::say;
 use crate::{library, model};
 
 /// Vector stores that one question may ask.
@@ -18,26 +19,27 @@ pub(crate) fn run(mut arguments: AskArguments) -> Result<()> {
     if arguments.question.trim().is_empty() {
         bail!("the question is empty");
     }
-    // A mistyped folder is not made, and answers nothing.
+    let folder = arguments.library.data_dir.as_ref().map_or(String::new(), |f| format!(" --data-dir {}", f.display()));
+    // A mistyped folder is not filled with samples, which would be taken for one's own documents.
     if let Some(folder) = arguments.library.data_dir.as_ref().filter(|folder| is_mistyped(folder)) {
         let folder = folder.display();
-        bail!("there is no data folder {folder}; `sconce ingest FOLDER --data-dir {folder}` makes one");
+        bail!("there is no document store in {folder}; `sconce ingest FOLDER --data-dir {folder}` makes one");
     }
     let library = library::open_with_samples(&arguments.library)?;
     let stores = match &arguments.store {
         Some(name) => match library::find(&library.store, name)? {
             Some(found) => vec![found],
-            None => bail!("there is no vector store {name:?}; `sconce ingest FOLDER --store {name}` makes one"),
+            None => bail!("there is no vector store {name:?}; `sconce ingest FOLDER --store {name}{folder}` makes one"),
         },
         None => library::vector_stores(&library.store)?,
     };
     let store_ids = filled(stores);
     match &arguments.store {
         _ if !store_ids.is_empty() => {}
-        Some(name) => {
-            bail!("the vector store {name:?} is empty; `sconce ingest FOLDER --store {name}` reads documents into it")
-        }
-        None => bail!("there are no documents yet; `sconce ingest FOLDER` reads some"),
+        Some(name) => bail!(
+            "the vector store {name:?} is empty; `sconce ingest FOLDER --store {name}{folder}` reads documents into it"
+        ),
+        None => bail!("there are no documents yet; `sconce ingest FOLDER{folder}` reads some"),
     }
     arguments.model.or_demo();
     let engine = model::for_question(&arguments)?;
@@ -56,9 +58,10 @@ pub(crate) fn run(mut arguments: AskArguments) -> Result<()> {
     Ok(())
 }
 
-/// Whether a folder that was named for this command is not there. What the environment names is made, as `serve` makes it.
+/// Whether a folder that was named for this command has no store. What the environment names is filled, as `serve` fills it.
 fn is_mistyped(folder: &Path) -> bool {
-    !folder.is_dir() && std::env::var_os("SCONCE_HOME").is_none_or(|home| Path::new(&home) != folder)
+    !folder.join(library::FILE).is_file()
+        && std::env::var_os("SCONCE_HOME").is_none_or(|home| Path::new(&home) != folder)
 }
 
 /// The ids of the stores that have documents, as far as one question may ask.
@@ -79,28 +82,28 @@ fn print_json(answer: &Answer) -> Result<()> {
         "fallback": answer.fallback,
         "citations": answer.citations,
     });
-    println!("{}", serde_json::to_string_pretty(&value)?);
+    say!("{}", serde_json::to_string_pretty(&value)?);
     Ok(())
 }
 
 fn print_text(answer: &Answer) {
-    println!("{}", answer.text);
+    say!("{}", answer.text);
     let mut numbers: Vec<usize> = Vec::new();
     if !answer.citations.is_empty() {
-        println!();
+        say!("");
     }
     for citation in &answer.citations {
         if !numbers.contains(&citation.number) {
             numbers.push(citation.number);
-            println!("[{}] {} › {} ({})", citation.number, citation.title, citation.section, citation.filename);
+            say!("[{}] {} › {} ({})", citation.number, citation.title, citation.section, citation.filename);
         }
     }
     match (answer.route, &answer.fallback) {
         (Route::Generated, _) => {
-            println!("\nWritten by the model; each sentence was found in the passage that it cites.");
+            say!("\nWritten by the model; each sentence was found in the passage that it cites.");
         }
         (Route::Quoted, Some(FallbackReason::NoGenerator)) => {
-            println!("\nQuoted word for word; no model was asked.");
+            say!("\nQuoted word for word; no model was asked.");
         }
         (Route::Quoted, reason) => {
             let why = match reason {
@@ -110,7 +113,7 @@ fn print_text(answer: &Answer) {
                 Some(FallbackReason::Unsupported { .. }) => "the model's answer failed its check".to_owned(),
                 Some(FallbackReason::NoGenerator) | None => "no model was asked".to_owned(),
             };
-            println!("\nQuoted word for word; {why}.");
+            say!("\nQuoted word for word; {why}.");
         }
         (Route::NotFound, _) => {}
     }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use sconce_rag::{IngestOptions, Metadata};
 
 use crate::args::IngestArguments;
+use crate::out::say;
 use crate::{library, progress};
 
 /// Endings of passed-over files that are named; the rest are counted together.
@@ -39,7 +40,7 @@ pub(crate) fn run(arguments: &IngestArguments) -> Result<()> {
         eprintln!("skipped {}: {}", skipped.file, skipped.error);
     }
     let read = report.added + report.changed + report.unchanged;
-    println!(
+    say!(
         "{} added, {} changed, {} unchanged, {} skipped in {:.1} s → vector store {:?} ({})",
         report.added,
         report.changed,
@@ -50,7 +51,7 @@ pub(crate) fn run(arguments: &IngestArguments) -> Result<()> {
         target.id
     );
     if !report.passed_over.is_empty() {
-        println!("passed over, being of other kinds: {}", kinds(&report.passed_over));
+        say!("passed over, being of other kinds: {}", kinds(&report.passed_over));
     }
     if read == 0 {
         bail!("no document was read from {}; .md, .txt, .html and .htm files are", arguments.folder.display());

@@ -15,6 +15,9 @@ static SAMPLE_ROLES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/corpus/roles");
 /// Name of the vector store that the sample documents go into.
 pub(crate) const SAMPLE_STORE: &str = "sample roles";
 
+/// The store's file in its folder.
+pub(crate) const FILE: &str = "documents.db";
+
 /// Where the store remembers what became of the sample documents: the id of the vector store that they go into, and
 /// [`SETTLED`] once they are all there or not wanted.
 const SAMPLES_NOTE: &str = "samples";
@@ -36,7 +39,7 @@ pub(crate) fn open(arguments: &LibraryArguments) -> Result<Library> {
         }
     };
     std::fs::create_dir_all(&folder).with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
-    let path = folder.join("documents.db");
+    let path = folder.join(FILE);
     let store =
         Store::open(&path).with_context(|| format!("the document store {} cannot be opened", path.display()))?;
     Ok(Library { store, path })

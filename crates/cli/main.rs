@@ -8,6 +8,7 @@ mod devices;
 mod ingest;
 mod library;
 mod model;
+mod out;
 mod plan;
 mod profile;
 mod progress;

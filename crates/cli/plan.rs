@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::args::PlanArguments;
 use crate::model::{batched, checkpoint};
+use crate::out::say;
 
 /// Prints the plan that `serve` with the same options would take, or refuses as it would.
 pub(crate) fn run(arguments: &PlanArguments) -> Result<()> {
@@ -33,12 +34,12 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<()> {
             "total_bytes": plan.total_bytes(),
             "available_bytes": plan.available_bytes,
         });
-        println!("{}", serde_json::to_string_pretty(&figures)?);
+        say!("{}", serde_json::to_string_pretty(&figures)?);
         return Ok(());
     }
     print(&plan);
     if let Some(asked) = config.max_model_len.filter(|asked| *asked > plan.wanted_context) {
-        println!("The model's context is {}, less than the --max-model-len of {asked}.", plan.wanted_context);
+        say!("The model's context is {}, less than the --max-model-len of {asked}.", plan.wanted_context);
     }
     Ok(())
 }
@@ -46,26 +47,26 @@ pub(crate) fn run(arguments: &PlanArguments) -> Result<()> {
 fn print(plan: &MemoryPlan) {
     let mib = |bytes: usize| format!("{:>10.1} MiB", bytes as f64 / f64::from(1 << 20));
     for (name, bytes) in &plan.weights {
-        println!("weights {name:<8} {}", mib(*bytes as usize));
+        say!("weights {name:<8} {}", mib(*bytes as usize));
     }
     if plan.packed_extra_bytes > 0 {
-        println!("packing adds     {}", mib(plan.packed_extra_bytes as usize));
+        say!("packing adds     {}", mib(plan.packed_extra_bytes as usize));
     }
-    println!("largest step     {}", mib(plan.step_bytes));
-    println!("KV cache         {}  {} bytes per token", mib(plan.kv_bytes), plan.kv_token_bytes);
-    println!("together         {}", mib(plan.total_bytes()));
+    say!("largest step     {}", mib(plan.step_bytes));
+    say!("KV cache         {}  {} bytes per token", mib(plan.kv_bytes), plan.kv_token_bytes);
+    say!("together         {}", mib(plan.total_bytes()));
     match plan.available_bytes {
-        Some(bytes) => println!("available        {}", mib(bytes)),
-        None => println!("available               not known here"),
+        Some(bytes) => say!("available        {}", mib(bytes)),
+        None => say!("available               not known here"),
     }
-    println!(
+    say!(
         "The KV cache holds {} tokens: {} sequences of the context of {}.",
         plan.kv_tokens,
         plan.sequences(),
         plan.context_length
     );
     if plan.context_length < plan.wanted_context {
-        println!(
+        say!(
             "Sequences may be no longer than that; the whole context of {} needs more --kv-memory.",
             plan.wanted_context
         );

@@ -10,6 +10,7 @@ use sconce_hub::{DEMO_MODEL, Event, Finding, Settings, Source};
 
 use crate::args::PullArguments;
 use crate::demo::{self, ModelChoice};
+use crate::out::say;
 use crate::progress;
 
 /// Pulls a model, or checks those that are there.
@@ -44,7 +45,7 @@ fn pull(settings: &Settings, source: &Source, revision: Option<&str>) -> Result<
         Some(commit) => eprintln!("{} came; commit {commit}", HumanBytes(pulled.received)),
         None => eprintln!("HF_HUB_OFFLINE is set: nothing was asked for, and the model is there"),
     }
-    println!("{}", pulled.path.display());
+    say!("{}", pulled.path.display());
     eprintln!(
         "Try: sconce serve --model {}",
         if revision.is_some() { pulled.path.to_string_lossy() } else { source.name.as_str().into() }
@@ -87,11 +88,11 @@ fn check(settings: &Settings, source: Option<&Source>) -> Result<ExitCode> {
         files += 1;
         let path = checked.path.display();
         match checked.finding {
-            Finding::Same { sha256 } => println!("ok         {path}  {sha256}"),
-            Finding::Unknown => println!("no record  {path}"),
+            Finding::Same { sha256 } => say!("ok         {path}  {sha256}"),
+            Finding::Unknown => say!("no record  {path}"),
             Finding::Different { expected, found } => {
                 wrong += 1;
-                println!("DIFFERENT  {path}  {found}, should be {expected}");
+                say!("DIFFERENT  {path}  {found}, should be {expected}");
             }
         }
     })?;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use sconce_model::{Checkpoint, Fallback};
 
 use crate::args::QuantizeArguments;
+use crate::out::say;
 use crate::progress;
 
 /// Converts, but not over an existing file unless told to.
@@ -36,7 +37,7 @@ pub(crate) fn run(arguments: &QuantizeArguments) -> Result<()> {
     bar.finish_and_clear();
     written.with_context(|| format!("{} cannot be written", output.display()))?;
     let bytes = std::fs::metadata(output).map_or(0, |file| file.len());
-    println!("{} ({:.1} MB) in {:.1} s", output.display(), bytes as f64 / 1e6, began.elapsed().as_secs_f64());
+    say!("{} ({:.1} MB) in {:.1} s", output.display(), bytes as f64 / 1e6, began.elapsed().as_secs_f64());
     Ok(())
 }
 

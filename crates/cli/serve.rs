@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::ServeArguments;
+use crate::out::announce;
 use crate::{library, model};
 
 /// The exit status when the device is lost (`EX_IOERR` of sysexits.h): the device, not the command line, needs attention.
@@ -51,7 +52,7 @@ pub(crate) fn run(mut arguments: ServeArguments) -> Result<ExitCode> {
     drop(engine);
     match thread.map_or(EngineEnd::Finished, EngineThread::join) {
         EngineEnd::Finished => {
-            println!("Drained; goodbye.");
+            announce!("Drained; goodbye.");
             Ok(ExitCode::SUCCESS)
         }
         EngineEnd::DeviceLost => {
@@ -79,7 +80,11 @@ fn curl_hint(library: &library::Library, completes: bool, has_key: bool) -> Resu
     if completes {
         hint.push(format!("curl {{base}}/v1/completions -H 'Content-Type: application/json'{key} \\\n    -d '{{\"prompt\": \"Once upon a time\", \"max_tokens\": 32, \"temperature\": 0}}'"));
     }
-    if let Some(first) = stores.first() {
+    let filled = stores.iter().find(|store| store.file_counts.completed > 0);
+    if filled.is_none() {
+        hint.push("sconce ingest FOLDER    # documents to ask about".to_owned());
+    }
+    if let Some(first) = filled {
         let question = if first.name == library::SAMPLE_STORE {
             "What does an AI Solutions Architect do?".to_owned()
         } else {
@@ -98,27 +103,27 @@ const OTHERS: &str = "`sconce pull llama-3.2-1b-instruct` fetches a larger one, 
     GGUF file or safetensors folder of Llama's kin will do: sconce serve --model NAME-or-FILE";
 
 fn greet(address: SocketAddr, engine: Option<&EngineHandle>, is_demo: bool, store: &std::path::Path, hint: &[String]) {
-    println!("Sconce listens on http://{address}");
-    println!("  documents  {}", store.display());
+    announce!("Sconce listens on http://{address}");
+    announce!("  documents  {}", store.display());
     match engine {
         Some(engine) => {
-            println!("  model      {}", engine.model().id);
+            announce!("  model      {}", engine.model().id);
             if is_demo {
-                println!("             small, and trained for nothing but questions about roles. {OTHERS}");
+                announce!("             small, and trained for nothing but questions about roles. {OTHERS}");
             }
             if engine.chat_template().is_none() {
-                println!(
+                announce!(
                     "             it has no chat template, so that only completions and quotes work; --chat-template FILE gives it one"
                 );
             }
         }
-        None => println!("  model      none: search and quoted answers only. {OTHERS}"),
+        None => announce!("  model      none: search and quoted answers only. {OTHERS}"),
     }
-    println!("Try:");
+    announce!("Try:");
     for line in hint {
-        println!("  {}", line.replace("{base}", &format!("http://{address}")));
+        announce!("  {}", line.replace("{base}", &format!("http://{address}")));
     }
-    println!("Ctrl-C lets running answers end, for 30 s at most; a second one ends them.");
+    announce!("Ctrl-C lets running answers end, for 30 s at most; a second one ends them.");
 }
 
 /// Ctrl-C and SIGTERM.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use sconce_model::synth::{SynthOptions, is_synthetic, write};
 
 use crate::args::SynthArguments;
+use crate::out::say;
 use crate::progress;
 
 /// Writes the file, but not over a model of other origin unless told to.
@@ -33,6 +34,6 @@ pub(crate) fn run(arguments: &SynthArguments) -> Result<()> {
     .with_context(|| format!("{} cannot be written", file.display()))?;
     bar.finish_and_clear();
     let bytes = std::fs::metadata(file).map_or(0, |file| file.len());
-    println!("{} ({}) in {:.1} s", file.display(), indicatif::DecimalBytes(bytes), began.elapsed().as_secs_f64());
+    say!("{} ({}) in {:.1} s", file.display(), indicatif::DecimalBytes(bytes), began.elapsed().as_secs_f64());
     Ok(())
 }

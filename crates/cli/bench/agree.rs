@@ -13,6 +13,7 @@ use super::args::{AgreeCheck, BenchAgreeArguments};
 use super::engines;
 use super::findings::{self, Finding, Outcome};
 use crate::args::ActivationDtype;
+use crate::out::say;
 
 /// Compares everything that is asked for, and goes on after a failure.
 pub(crate) fn run(arguments: &BenchAgreeArguments) -> Result<ExitCode> {
@@ -22,7 +23,7 @@ pub(crate) fn run(arguments: &BenchAgreeArguments) -> Result<ExitCode> {
     let sizes = ModelSizes::of(&file)?;
     let devices = arguments.devices.open()?;
     let seed = arguments.seed.unwrap_or_else(findings::fresh_seed);
-    println!("{}, prompts of seed {seed}\n", path.display());
+    say!("{}, prompts of seed {seed}\n", path.display());
     findings::head();
     let mut found = Vec::new();
     let logits = LogitChecks::new(arguments, &sizes, &file, seed)?;

@@ -6,6 +6,7 @@ use sconce_model::Device;
 use serde_json::{Value, json};
 
 use super::args::BenchCardArguments;
+use crate::out::say;
 
 /// Prints the facts of each device as JSON.
 pub(crate) fn run(arguments: &BenchCardArguments) -> Result<()> {
@@ -17,7 +18,7 @@ pub(crate) fn run(arguments: &BenchCardArguments) -> Result<()> {
         facts.push(json!({ "facts": device_facts(device)?, "ceilings": ceilings.to_json() }));
     }
     let text = serde_json::to_string_pretty(&json!({ "sconce": env!("CARGO_PKG_VERSION"), "devices": facts }))?;
-    println!("{text}");
+    say!("{text}");
     if let Some(out) = &arguments.out {
         std::fs::write(out, text).with_context(|| format!("{} cannot be written", out.display()))?;
     }

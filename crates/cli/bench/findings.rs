@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::out::say;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -50,19 +51,19 @@ pub(crate) fn say(finding: &Finding) {
         Outcome::Skipped => "skipped",
     };
     let note = finding.note.replace('|', "\\|").replace('\n', " ");
-    println!("| {} | {} | {word} | {note} |", finding.part, finding.case);
+    say!("| {} | {} | {word} | {note} |", finding.part, finding.case);
 }
 
 /// The head of the table that [`say`] fills.
 pub(crate) fn head() {
-    println!("| where | what | outcome | figures |\n| --- | --- | --- | --- |");
+    say!("| where | what | outcome | figures |\n| --- | --- | --- | --- |");
 }
 
 /// Writes the findings, and gives the exit status: a failure when one fails, or when nothing agreed.
 pub(crate) fn conclude(about: &Value, findings: &[Finding], out: Option<&Path>) -> Result<ExitCode> {
     let count = |outcome| findings.iter().filter(|finding| finding.outcome == outcome).count();
     let (agree, fail, skipped) = (count(Outcome::Agrees), count(Outcome::Fails), count(Outcome::Skipped));
-    println!("\n{agree} agree, {fail} fail, {skipped} skipped");
+    say!("\n{agree} agree, {fail} fail, {skipped} skipped");
     if let Some(out) = out {
         let whole = json!({ "about": about, "agree": agree, "fail": fail, "skipped": skipped, "findings": findings });
         let text = serde_json::to_string_pretty(&whole)?;

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::args::BenchKernelsArguments;
 use super::findings::{self, Finding, Outcome};
+use crate::out::say;
 
 /// The check of what is drawn, beside those of the kernels' crate.
 const SAMPLING: &str = "sampling";
@@ -25,7 +26,7 @@ pub(crate) fn run(arguments: &BenchKernelsArguments) -> Result<ExitCode> {
     }
     let devices = arguments.devices.open()?;
     let seed = arguments.seed.unwrap_or_else(findings::fresh_seed);
-    println!("Inputs of seed {seed}\n");
+    say!("Inputs of seed {seed}\n");
     findings::head();
     let mut found = Vec::new();
     let names = arguments.devices.names();

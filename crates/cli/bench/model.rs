@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::measure::{PromptSource, decode_rate, prompt_rate};
 use crate::args::BenchModelArguments;
+use crate::out::say;
 use crate::{model, progress};
 
 /// A measured rate.
@@ -57,7 +58,7 @@ pub(crate) fn run(arguments: &BenchModelArguments) -> Result<()> {
         let measured = repeat(arguments.repeat, &bar, || {
             let prompts = (0..streams).map(|_| source.prompt(arguments.stream_prompt)).collect();
             let rate = decode_rate(&engine, prompts, arguments.tokens)?;
-            rate.context("the streams did not overlap; ask for more --tokens")
+            rate.context("the streams decoded too little together to tell a rate; ask for more --tokens")
         })?;
         rates.push(summarize("decode", streams, measured));
     }
@@ -118,13 +119,13 @@ fn summarize(what: &'static str, size: u32, mut measured: Vec<f64>) -> Rate {
 }
 
 fn print_table(rates: &[Rate]) {
-    println!("| work | tokens/s (median) | range |\n| --- | ---: | ---: |");
+    say!("| work | tokens/s (median) | range |\n| --- | ---: | ---: |");
     for rate in rates {
         let name = match (rate.what, rate.size) {
             ("prompt", size) => format!("prompt of {size}"),
             (_, 1) => "1 stream".to_owned(),
             (_, size) => format!("{size} streams"),
         };
-        println!("| {name} | {:.1} | {:.1}–{:.1} |", rate.tokens_per_second, rate.range[0], rate.range[1]);
+        say!("| {name} | {:.1} | {:.1}–{:.1} |", rate.tokens_per_second, rate.range[0], rate.range[1]);
     }
 }

@@ -7,6 +7,7 @@ use sconce_model::Work;
 use serde_json::{Value, json};
 
 use super::card::Ceilings;
+use crate::out::say;
 
 /// One measurement. Pairs are a median and a 99th percentile.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +52,7 @@ pub(super) struct Rows {
 impl Rows {
     /// None yet; prints the head.
     pub(super) fn new(about: Value, ceilings: Ceilings, out: Option<PathBuf>) -> Self {
-        println!(
+        say!(
             "| work | tokens/s | wall, s | first token, ms (p99) | next token, ms (p99) | bytes/s | FLOP/s |\n\
              | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
         );
@@ -60,7 +61,7 @@ impl Rows {
 
     /// Prints a row, and writes all of them.
     pub(super) fn add(&mut self, row: Row) -> Result<()> {
-        println!("{}", self.line(&row));
+        say!("{}", self.line(&row));
         self.failed += u32::from(row.has_failed);
         self.written.push(self.value(row));
         let Some(out) = &self.out else { return Ok(()) };

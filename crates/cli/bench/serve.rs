@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use sconce_loadgen::{Progress, Report, RunOptions, Target, Workload};
 
 use crate::args::{BenchServeArguments, CompareArguments};
+use crate::out::say;
 use crate::progress;
 
 /// Runs the workload and prints its table.
@@ -25,7 +26,7 @@ pub(crate) fn run(arguments: &BenchServeArguments) -> Result<()> {
         }
     }))?;
     bar.finish_and_clear();
-    println!("{}", report.table());
+    say!("{}", report.table());
     if let Some(path) = &arguments.out {
         report.save(path)?;
     }
@@ -35,6 +36,6 @@ pub(crate) fn run(arguments: &BenchServeArguments) -> Result<()> {
 /// Prints the ratios of two results.
 pub(crate) fn compare(arguments: &CompareArguments) -> Result<()> {
     let comparison = sconce_loadgen::compare(&Report::load(&arguments.report)?, &Report::load(&arguments.peer)?)?;
-    println!("{comparison}");
+    say!("{comparison}");
     Ok(())
 }

@@ -13,6 +13,7 @@ use super::card::{Ceilings, device_facts};
 use super::measure::{PromptSource, burst, decode_rate, prompt_rate, request, window_rate};
 use super::rows::{Row, Rows, median, percentile};
 use crate::model;
+use crate::out::say;
 
 /// What is measured.
 struct Plan {
@@ -99,7 +100,7 @@ fn about(engine: &EngineHandle, sizes: &ModelSizes, config: &EngineConfig, facts
     let token_bytes = sizes.token_kv_bytes(config.kv_cache_dtype);
     let tokens = info.num_blocks * info.block_size;
     let kv_bytes = tokens as u64 * token_bytes;
-    println!(
+    say!(
         "{}: {:.2} GB of weights in a step, KV cache of {tokens} tokens ({:.2} GB, {token_bytes} bytes each), activations {:?}, \
          steps of up to {} tokens",
         info.id,
@@ -108,7 +109,7 @@ fn about(engine: &EngineHandle, sizes: &ModelSizes, config: &EngineConfig, facts
         config.activation,
         config.max_num_batched_tokens,
     );
-    println!("Device: {facts}\nCeilings: {}\n", ceilings.to_json());
+    say!("Device: {facts}\nCeilings: {}\n", ceilings.to_json());
     json!({
         "sconce": env!("CARGO_PKG_VERSION"),
         "command": "table",

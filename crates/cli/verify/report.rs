@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::ValueEnum;
 use sconce_model::Checkpoint;
 use serde_json::{Map, Value, json};
 
 use crate::args::VerifyArguments;
 use crate::bench::findings::{Finding, Outcome};
+use crate::out::say;
 
 /// What stands above the table, by name.
 pub(super) struct About(Map<String, Value>);
@@ -20,6 +22,8 @@ impl About {
         about.insert("commit".into(), option_env!("SCONCE_COMMIT").into());
         about.insert("cpu".into(), cpu_features().into());
         about.insert("devices".into(), arguments.devices.to_string().into());
+        let cache = arguments.kv_cache_dtype.to_possible_value().map(|value| value.get_name().to_owned());
+        about.insert("kv_cache_dtype".into(), cache.into());
         about.insert("model".into(), arguments.model.display().to_string().into());
         about.insert("sha256".into(), digest.into());
         Self(about)
@@ -60,17 +64,17 @@ impl Report {
         if self.json {
             let checks: Vec<Value> = self.findings.iter().map(row).collect();
             let whole = json!({ "about": self.about.0, "failed": failures, "checks": checks });
-            println!("{}", serde_json::to_string_pretty(&whole)?);
+            say!("{}", serde_json::to_string_pretty(&whole)?);
         } else {
             for (name, value) in &self.about.0 {
-                println!("- {name}: {}", value.as_str().unwrap_or("unknown"));
+                say!("- {name}: {}", value.as_str().unwrap_or("unknown"));
             }
-            println!("\n| check | outcome | figures |\n| --- | --- | --- |");
+            say!("\n| check | outcome | figures |\n| --- | --- | --- |");
             for finding in &self.findings {
                 let note = finding.note.replace('|', "\\|").replace('\n', " ");
-                println!("| {}: {} | {} | {note} |", finding.part, finding.case, word(finding.outcome));
+                say!("| {}: {} | {} | {note} |", finding.part, finding.case, word(finding.outcome));
             }
-            println!("\n{} checks, {failures} failed", self.findings.len());
+            say!("\n{} checks, {failures} failed", self.findings.len());
         }
         Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -64,7 +64,7 @@ impl GgufHeader {
             infos.push(tensors::read_info(&mut cursor, index, alignment)?);
         }
         let data_offset = (cursor.position() as u64).next_multiple_of(alignment);
-        tensors::check_layout(&infos, (file.len() as u64).saturating_sub(data_offset))?;
+        tensors::check_layout(&infos, data_offset, file.len() as u64)?;
         Ok(Self { version, metadata, tensors: infos, data_offset })
     }
 }

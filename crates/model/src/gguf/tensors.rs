@@ -102,8 +102,9 @@ pub(super) fn read_info(cursor: &mut Cursor<'_>, index: usize, alignment: u64) -
     }
 }
 
-/// Checks the infos against each other and against `data_bytes`, the bytes behind the header.
-pub(super) fn check_layout(infos: &[TensorInfo], data_bytes: u64) -> Result<(), GgufError> {
+/// Checks the infos against each other and against the file, whose data begin behind the header at `data_offset`.
+pub(super) fn check_layout(infos: &[TensorInfo], data_offset: u64, file_bytes: u64) -> Result<(), GgufError> {
+    let data_bytes = file_bytes.saturating_sub(data_offset);
     let mut names = HashSet::new();
     for info in infos {
         if !names.insert(info.name.as_str()) {
@@ -113,7 +114,7 @@ pub(super) fn check_layout(infos: &[TensorInfo], data_bytes: u64) -> Result<(), 
         if end.is_none_or(|end| end > data_bytes) {
             return Err(GgufError::Truncated {
                 field: format!("data of tensor {:?}", info.name),
-                at: data_bytes,
+                at: file_bytes,
                 needed: end.unwrap_or(u64::MAX) - data_bytes,
             });
         }
