@@ -74,8 +74,8 @@ Examples:
   sconce serve --model model.gguf --devices 0,1   its layers on two CUDA devices (a build with --features cuda)
   sconce serve --model model.gguf --kv-quota acme=0.5   half the KV cache for requests with cache_salt \"acme\"
 
-Exit status: 0 after a drain; 1 when it cannot start, or the engine has ended by itself; 2 when an option is wrong, such as the name of no model; 74 when the device is lost. With
-1 and 74 a supervisor may start it again.";
+Exit status: 0 after a drain; 1 when it cannot start, or the engine has ended by itself; 2 when an option is
+wrong, such as the name of no model; 74 when the device is lost. With 1 and 74 a supervisor may start it again.";
 
 const VERIFY_HELP: &str = "\
 Examples:

@@ -19,17 +19,17 @@ pub(crate) fn run(mut arguments: AskArguments) -> Result<()> {
     if arguments.question.trim().is_empty() {
         bail!("the question is empty");
     }
-    let folder = arguments.library.data_dir.as_ref().map_or(String::new(), |f| format!(" --data-dir {}", f.display()));
+    let data_dir = arguments.library.data_dir.as_deref();
+    let option = data_dir.map_or(String::new(), |folder| format!(" --data-dir {}", folder.display()));
     // A mistyped folder is not filled with samples, which would be taken for one's own documents.
-    if let Some(folder) = arguments.library.data_dir.as_ref().filter(|folder| is_mistyped(folder)) {
-        let folder = folder.display();
-        bail!("there is no document store in {folder}; `sconce ingest FOLDER --data-dir {folder}` makes one");
+    if let Some(folder) = data_dir.filter(|folder| is_mistyped(folder)) {
+        bail!("there is no document store in {}; `sconce ingest FOLDER{option}` makes one", folder.display());
     }
     let library = library::open_with_samples(&arguments.library)?;
     let stores = match &arguments.store {
         Some(name) => match library::find(&library.store, name)? {
             Some(found) => vec![found],
-            None => bail!("there is no vector store {name:?}; `sconce ingest FOLDER --store {name}{folder}` makes one"),
+            None => bail!("there is no vector store {name:?}; `sconce ingest FOLDER --store {name}{option}` makes one"),
         },
         None => library::vector_stores(&library.store)?,
     };
@@ -37,9 +37,9 @@ pub(crate) fn run(mut arguments: AskArguments) -> Result<()> {
     match &arguments.store {
         _ if !store_ids.is_empty() => {}
         Some(name) => bail!(
-            "the vector store {name:?} is empty; `sconce ingest FOLDER --store {name}{folder}` reads documents into it"
+            "the vector store {name:?} is empty; `sconce ingest FOLDER --store {name}{option}` reads documents into it"
         ),
-        None => bail!("there are no documents yet; `sconce ingest FOLDER{folder}` reads some"),
+        None => bail!("there are no documents yet; `sconce ingest FOLDER{option}` reads some"),
     }
     arguments.model.or_demo();
     let engine = model::for_question(&arguments)?;

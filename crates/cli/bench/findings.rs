@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::out::say;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
+
+use crate::out::say;
 
 /// How a comparison ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -31,10 +31,7 @@ pub fn quant_matmul(activations: &Tensor, weight: &Weight) -> std::result::Resul
             Ok(Tensor::zeros((rows, weight.outputs()), DType::F32, activations.device())?)
         }
         (WeightData::Float(matrix), Device::Cpu) => float_matmul(activations, matrix),
-        (WeightData::Packed(packed), Device::Cpu) => {
-            let mut products = with_values(activations, |values| multiply_each(values, &[packed]))?;
-            Ok(Tensor::from_vec(products.swap_remove(0), (rows, weight.outputs()), &Device::Cpu)?)
-        }
+        (WeightData::Packed(packed), Device::Cpu) => Ok(together(activations, &[packed])?.swap_remove(0)),
         (WeightData::Quantized(blocks), Device::Cpu) => Ok(activations.apply_op1_no_bwd(blocks.tensor.as_ref())?),
         #[cfg(feature = "cuda")]
         (data, Device::Cuda(_)) => on_card(activations, data),
@@ -51,17 +48,12 @@ pub fn quant_matmul_each<const COUNT: usize>(
     activations: &Tensor,
     weights: [&Weight; COUNT],
 ) -> std::result::Result<[Tensor; COUNT], KernelError> {
-    let mut rows = 0;
     for weight in weights {
-        rows = check(activations, weight)?;
+        check(activations, weight)?;
     }
     let packed: Option<Vec<&Packed>> = weights.iter().map(|weight| packed(activations, weight)).collect();
     let products: Vec<Tensor> = match packed {
-        Some(packed) => with_values(activations, |values| multiply_each(values, &packed))?
-            .into_iter()
-            .zip(weights)
-            .map(|(product, weight)| Ok(Tensor::from_vec(product, (rows, weight.outputs()), &Device::Cpu)?))
-            .collect::<Result<_>>()?,
+        Some(packed) => together(activations, &packed)?,
         None => weights.iter().map(|weight| quant_matmul(activations, weight)).collect::<Result<_>>()?,
     };
     Ok(<[Tensor; COUNT]>::try_from(products).expect("a product for each weight"))
@@ -112,6 +104,16 @@ fn packed<'a>(activations: &Tensor, weight: &'a Weight) -> Option<&'a Packed> {
         WeightData::Packed(packed) if activations.device().is_cpu() && activations.elem_count() > 0 => Some(packed),
         _ => None,
     }
+}
+
+/// The products with packed weights, in one go.
+fn together(activations: &Tensor, weights: &[&Packed]) -> Result<Vec<Tensor>> {
+    let rows = activations.dims()[0];
+    let products = with_values(activations, |values| multiply_each(values, weights))?;
+    let tensor = |(product, weight): (Vec<f32>, &&Packed)| {
+        Ok(Tensor::from_vec(product, (rows, weight.outputs()), &Device::Cpu)?)
+    };
+    products.into_iter().zip(weights).map(tensor).collect()
 }
 
 /// Calls with the rows' numbers.

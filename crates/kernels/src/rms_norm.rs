@@ -63,40 +63,33 @@ fn cpu(
     let values = f32_values(&base_storage, base_layout, OPERATION, "base")?;
     let (weight_storage, weight_layout) = weight.storage_and_layout();
     let weights = f32_values(&weight_storage, weight_layout, OPERATION, "weight")?;
-    let device = base.device();
-    let tensor = |values: Vec<f32>| Tensor::from_vec(values, (rows, width), device);
-    let mut normed = Unwritten::new(rows * width);
-    let outputs = normed.places();
-    let work = rows * width * NORM_WORK;
-    let sum = match update {
-        None => {
-            for_ranges(rows, work, |range| {
-                for row in range {
+    let update_storage = update.map(Tensor::storage_and_layout);
+    let updates = match &update_storage {
+        Some((storage, layout)) => Some(f32_values(storage, layout, OPERATION, "update")?),
+        None => None,
+    };
+    let (mut sums, mut normed) = (updates.map(|_| Unwritten::new(rows * width)), Unwritten::new(rows * width));
+    let (sum_places, outputs) = (sums.as_mut().map(Unwritten::places), normed.places());
+    for_ranges(rows, rows * width * NORM_WORK, |range| {
+        for row in range {
+            let numbers = row * width..(row + 1) * width;
+            let row_values = match updates.zip(sum_places.as_ref()) {
+                Some((updates, places)) => {
                     // SAFETY: each row belongs to one range only.
-                    let output = unsafe { outputs.range_mut(row * width, width) };
-                    normalize(&values[row * width..][..width], weights, epsilon, output);
+                    let places = unsafe { places.range_mut(numbers.start, width) };
+                    add(&values[numbers.clone()], &updates[numbers.clone()], places)
                 }
-            });
-            base.clone()
+                None => &values[numbers.clone()],
+            };
+            // SAFETY: as above.
+            normalize(row_values, weights, epsilon, unsafe { outputs.range_mut(numbers.start, width) });
         }
-        Some(update) => {
-            let (storage, layout) = update.storage_and_layout();
-            let updates = f32_values(&storage, layout, OPERATION, "update")?;
-            let mut sums = Unwritten::new(rows * width);
-            let places = sums.places();
-            for_ranges(rows, work, |range| {
-                for row in range {
-                    let numbers = row * width..(row + 1) * width;
-                    // SAFETY: each row belongs to one range only.
-                    let (sum, output) =
-                        unsafe { (places.range_mut(row * width, width), outputs.range_mut(row * width, width)) };
-                    let sum = add(&values[numbers.clone()], &updates[numbers], sum);
-                    normalize(sum, weights, epsilon, output);
-                }
-            });
-            // SAFETY: the ranges are all rows, and each was written whole.
-            tensor(unsafe { sums.written() })?
-        }
+    });
+    let tensor = |values: Vec<f32>| Tensor::from_vec(values, (rows, width), base.device());
+    let sum = match sums {
+        // SAFETY: the ranges are all rows, and each was written whole.
+        Some(sums) => tensor(unsafe { sums.written() })?,
+        None => base.clone(),
     };
     // SAFETY: as above.
     Ok(Normed { normed: tensor(unsafe { normed.written() })?, sum })

@@ -67,6 +67,11 @@ impl Packed {
         Some(outputs.div_ceil(TILE) * layout.tile_bytes(inputs))
     }
 
+    /// Rows of the matrix.
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
     /// Whether another has its type and shape.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         let kind = |matrix: &Self| (matrix.weight_type, matrix.outputs, matrix.inputs);

@@ -5,12 +5,12 @@
 use super::{F32x8, WIDTH};
 
 /// Rows that are turned at a time.
-pub(crate) const ROWS: usize = 32;
+pub(crate) const COLUMN: usize = 32;
 
 /// Turns eight numbers of each row to columns; `load` gives a row's.
 #[inline(always)]
-pub(crate) fn columns(load: impl Fn(usize) -> F32x8, places: &mut [[f32; ROWS]; WIDTH]) {
-    for octet in 0..ROWS / WIDTH {
+pub(crate) fn columns(load: impl Fn(usize) -> F32x8, places: &mut [[f32; COLUMN]; WIDTH]) {
+    for octet in 0..COLUMN / WIDTH {
         let rows = std::array::from_fn(|row| load(octet * WIDTH + row));
         for (column, place) in F32x8::transpose(rows).into_iter().zip(places.iter_mut()) {
             column.store(&mut place.as_chunks_mut().0[octet]);
@@ -30,7 +30,7 @@ pub(crate) mod halves {
 
     use half::{bf16, f16};
 
-    use super::{ROWS, WIDTH};
+    use super::{COLUMN, WIDTH};
 
     /// Calls an intrinsic.
     macro_rules! avx512 {
@@ -63,7 +63,10 @@ pub(crate) mod halves {
 
     /// Turns eight elements of each row.
     #[inline(always)]
-    pub(crate) fn columns<'a, T: Half + 'a>(row: impl Fn(usize) -> &'a [T; WIDTH], places: &mut [[f32; ROWS]; WIDTH]) {
+    pub(crate) fn columns<'a, T: Half + 'a>(
+        row: impl Fn(usize) -> &'a [T; WIDTH],
+        places: &mut [[f32; COLUMN]; WIDTH],
+    ) {
         const { assert!(size_of::<T>() == 2) };
         let load = |index: usize| avx512!(_mm_loadu_si128(row(index).as_ptr().cast()));
         // A quarter of each register is a row: in the first one the rows 0, 8, 16, 24, in the next those behind them.
@@ -110,14 +113,14 @@ mod tests {
     #[test]
     fn rows_become_columns() {
         fn check<T: Element>(convert: impl Fn(f32) -> T) {
-            let mut rows: [[T; WIDTH]; ROWS] =
+            let mut rows: [[T; WIDTH]; COLUMN] =
                 std::array::from_fn(|row| std::array::from_fn(|at| convert((row * WIDTH + at) as f32 / 4.0 - 30.0)));
             // The smallest and the largest, and what is no number of any size.
             for (row, number) in [1e-7, -1e-40, 65504.0, f32::INFINITY, f32::NEG_INFINITY, -0.0].into_iter().enumerate()
             {
                 rows[5 * row][row] = convert(number);
             }
-            let mut places = [[0f32; ROWS]; WIDTH];
+            let mut places = [[0f32; COLUMN]; WIDTH];
             T::columns(|row| &rows[row], &mut places);
             for (at, column) in places.iter().enumerate() {
                 let wanted = rows.map(|row| row[at].widen().to_bits());

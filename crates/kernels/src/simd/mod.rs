@@ -27,7 +27,7 @@ use half::{bf16, f16};
 
 use crate::math::ROUNDER;
 
-pub(crate) use columns::{ROWS as COLUMN, columns};
+pub(crate) use columns::{COLUMN, columns};
 pub(crate) use wide::{F32x16, WIDE};
 
 /// Floats in a vector.
